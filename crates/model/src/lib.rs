@@ -1,0 +1,28 @@
+//! The words of the house as types.
+//!
+//! Everything above this crate speaks of keys, operations, observations and time in these types. They are small
+//! (a [`KeyArn`] is 24 bytes and `Copy`), do no I/O and know nothing of async, so that the same words serve the
+//! decoder's hot path, the journal, the tables and the pages.
+//!
+//! * [`AccountId`], [`Region`], [`KeyArn`]: which key
+//! * [`OperationTable`]: what a KMS API operation means for the key
+//! * [`Observation`]: what one CloudTrail record says about one key
+//! * [`EventTime`], [`EventId`]: when, and which event
+//! * [`Clock`]: the only door to wall time
+
+mod account;
+mod clock;
+mod event;
+mod key;
+mod names;
+mod observation;
+mod operation;
+mod region;
+
+pub use account::{AccountId, ParseAccountError};
+pub use clock::{Clock, ManualClock, WallClock};
+pub use event::{EventId, EventTime, ParseTimeError};
+pub use key::{KeyArn, ParseKeyError};
+pub use observation::{Effect, Kind, LifecycleState, Observation};
+pub use operation::{Change, Meaning, OperationTable, OverrideError, is_read_only_name};
+pub use region::{ParseRegionError, Region};
