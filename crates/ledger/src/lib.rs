@@ -1,1 +1,34 @@
-//! dormouse-ledger
+//! What is known of every key, and the law by which it merges.
+//!
+//! Events arrive in any order, twice, from several places, and again after a crash. So that none of this can matter,
+//! what is kept per key is a merge: commutative, associative, idempotent. Only counting needs to know whether an
+//! observation was seen before; that is the [`IdWindow`]'s business, and what it cannot know it says.
+//!
+//! * [`KeyState`]: everything about one key; `apply` takes an observation, `merge` another state of the same key
+//! * [`Rank`] and [`Evidence`]: the order among uses, without and with its texts
+//! * [`Registers`]: state, tags and the like: the last writer wins
+//! * [`Aliases`]: which key an alias points to
+//! * [`IdWindow`]: which observations were counted already
+//! * [`Ledger`]: all keys, read while it is written
+//! * [`Delta`]: what changed since the key tables were last written
+//! * [`Verdict`]: what may be said about a key's use
+
+mod aliases;
+mod delta;
+mod evidence;
+mod identity;
+mod key_state;
+mod ledger;
+mod registers;
+mod verdict;
+mod window;
+
+pub use aliases::{AliasName, Aliases};
+pub use delta::{Activity, ChangeLine, DayCounts, Delta, DeltaKey, User, UserStats};
+pub use evidence::{Evidence, EvidenceTexts, Rank, Trace};
+pub use identity::Identity;
+pub use key_state::{Counting, Counts, KeyState, Wanted};
+pub use ledger::{Bounds, Ledger, Tally};
+pub use registers::{Register, Registers};
+pub use verdict::{Verdict, VerdictKind};
+pub use window::{IdWindow, Seen};

@@ -1,1 +1,17 @@
-//! dormouse-simulate
+//! A synthetic organisation, for the demo, benches and fault tests.
+//!
+//! Nobody lends us an AWS organisation with a hundred accounts in which to lose messages, delete keys and turn the
+//! clock, so this crate invents one. It has two halves:
+//!
+//! * [`records`]: a seeded generator of KMS CloudTrail records as they really look, together with what each of them
+//!   says, so that a test can hold the answer of the whole house against an account kept from the outside;
+//! * [`sqs`]: a double of Amazon SQS on loopback that the official SDK talks to, with faults that can be switched on
+//!   and off while it runs.
+//!
+//! Everything is deterministic by seed as far as the order of the requests is. Account ids, key ids and names are
+//! invented. Nothing here knows Dormouse: the crate shares the words of the model, and the text it makes is AWS's.
+//! The doubles promise the behaviour that a consumer can see, not AWS's limits on names, policies or signatures.
+
+pub mod records;
+pub mod sqs;
+mod wire;

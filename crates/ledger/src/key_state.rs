@@ -1,0 +1,287 @@
+//! Everything about one key, and how it takes an observation or another state of the same key.
+
+use dormouse_model::{EventTime, Kind, Observation};
+use serde::{Deserialize, Serialize};
+
+use crate::evidence::{Trace, keep_later, merge_later};
+use crate::registers::Registers;
+
+/// What the id window said about an observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counting {
+    /// Not seen before: it counts.
+    Counted,
+    /// Seen before: its evidence merges, its count does not.
+    Duplicate,
+    /// Older than what the window keeps: nobody can say. Its evidence merges; it is told as uncounted.
+    Late,
+    /// It never counts: KMS's own event beside the one in CloudTrail.
+    StateOnly,
+}
+
+impl Counting {
+    /// A number that means the same in every process.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Counted => 0,
+            Self::Duplicate => 1,
+            Self::Late => 2,
+            Self::StateOnly => 3,
+        }
+    }
+
+    /// The counting with this number.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            0 => Self::Counted,
+            1 => Self::Duplicate,
+            2 => Self::Late,
+            3 => Self::StateOnly,
+            _ => return None,
+        })
+    }
+}
+
+/// How many uses, attempts and changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Uses.
+    pub uses: u64,
+    /// Attempts.
+    pub attempts: u64,
+    /// Changes.
+    pub changes: u64,
+}
+
+impl Counts {
+    /// One more of this kind.
+    pub fn add_one(&mut self, kind: Kind) {
+        match kind {
+            Kind::Use => self.uses += 1,
+            Kind::Attempt => self.attempts += 1,
+            Kind::Change => self.changes += 1,
+        }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            uses: self.uses + other.uses,
+            attempts: self.attempts + other.attempts,
+            changes: self.changes + other.changes,
+        }
+    }
+}
+
+/// Failed calls that show that somebody still needs the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// The first one.
+    pub since: EventTime,
+    /// The last one.
+    pub last: EventTime,
+    /// How many, logged in the key's own account.
+    pub own: u64,
+    /// How many second copies, logged in the caller's account.
+    pub foreign: u64,
+}
+
+/// What is known of one key. `T` is what is kept of the last use and attempt: a [`crate::Rank`] where memory counts,
+/// [`crate::Evidence`] where the texts are wanted.
+///
+/// Small for the common key, which has uses and nothing else.
+#[derive(Clone, Debug)]
+pub struct KeyState<T> {
+    /// The row of the key in the tables of the store; 0 while it has none.
+    pub row: u32,
+    /// A use, a change or the inventory showed that the key exists. Others are ARNs that somebody tried.
+    pub exists: bool,
+    counts_from: Option<EventTime>,
+    last_use: Option<T>,
+    uses: u64,
+    rare: Option<Box<Rare<T>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Rare<T> {
+    last_attempt: Option<T>,
+    wanted: Option<Wanted>,
+    attempts: u64,
+    changes: u64,
+    foreign: Counts,
+    registers: Registers,
+}
+
+impl<T> Default for Rare<T> {
+    fn default() -> Self {
+        Self {
+            last_attempt: None,
+            wanted: None,
+            attempts: 0,
+            changes: 0,
+            foreign: Counts::default(),
+            registers: Registers::default(),
+        }
+    }
+}
+
+impl<T> Default for KeyState<T> {
+    fn default() -> Self {
+        Self { row: 0, exists: false, counts_from: None, last_use: None, uses: 0, rare: None }
+    }
+}
+
+impl<T: Trace> KeyState<T> {
+    /// Nothing known yet, with a row for it in the tables.
+    pub fn in_row(row: u32) -> Self {
+        Self { row, ..Self::default() }
+    }
+
+    /// Takes an observation of this key. Evidence always merges; `counting` says what its count does.
+    pub fn apply(&mut self, observation: &Observation<'_>, counting: Counting) {
+        match observation.kind {
+            Kind::Use => {
+                self.exists = true;
+                keep_later(&mut self.last_use, observation);
+            }
+            Kind::Attempt => keep_later(&mut self.rare().last_attempt, observation),
+            Kind::Change => {
+                self.exists = true;
+                self.rare().registers.apply(observation);
+            }
+        }
+        if observation.wanted {
+            self.note_wanted(observation, counting);
+        }
+        if counting == Counting::Counted {
+            self.count(observation);
+        }
+    }
+
+    fn count(&mut self, observation: &Observation<'_>) {
+        self.counts_from = Some(self.counts_from.map_or(observation.time, |from| from.min(observation.time)));
+        if observation.is_foreign_copy() {
+            self.rare().foreign.add_one(observation.kind);
+            return;
+        }
+        match observation.kind {
+            Kind::Use => self.uses += 1,
+            Kind::Attempt => self.rare().attempts += 1,
+            Kind::Change => self.rare().changes += 1,
+        }
+    }
+
+    fn note_wanted(&mut self, observation: &Observation<'_>, counting: Counting) {
+        let one = u64::from(counting == Counting::Counted);
+        let (own, foreign) = if observation.is_foreign_copy() { (0, one) } else { (one, 0) };
+        self.merge_wanted(Some(Wanted { since: observation.time, last: observation.time, own, foreign }));
+    }
+
+    fn merge_wanted(&mut self, other: Option<Wanted>) {
+        let Some(other) = other else { return };
+        let wanted = &mut self.rare().wanted;
+        *wanted = Some(wanted.map_or(other, |known| Wanted {
+            since: known.since.min(other.since),
+            last: known.last.max(other.last),
+            own: known.own + other.own,
+            foreign: known.foreign + other.foreign,
+        }));
+    }
+
+    /// Takes another writer's state of the same key: evidence merges, counts add up.
+    pub fn merge(&mut self, other: Self) {
+        self.exists |= other.exists;
+        self.counts_from = match (self.counts_from, other.counts_from) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (one, another) => one.or(another),
+        };
+        self.uses += other.uses;
+        merge_later(&mut self.last_use, other.last_use);
+        if let Some(rare) = other.rare {
+            self.merge_wanted(rare.wanted);
+            let mine = self.rare();
+            merge_later(&mut mine.last_attempt, rare.last_attempt);
+            mine.attempts += rare.attempts;
+            mine.changes += rare.changes;
+            mine.foreign = mine.foreign.plus(rare.foreign);
+            mine.registers.merge(rare.registers);
+        }
+    }
+
+    fn rare(&mut self) -> &mut Rare<T> {
+        self.rare.get_or_insert_default()
+    }
+
+    /// The last use.
+    pub fn last_use(&self) -> Option<&T> {
+        self.last_use.as_ref()
+    }
+
+    /// The last attempt.
+    pub fn last_attempt(&self) -> Option<&T> {
+        self.rare.as_ref()?.last_attempt.as_ref()
+    }
+
+    /// The failures that show that somebody needs the key.
+    pub fn wanted(&self) -> Option<Wanted> {
+        self.rare.as_ref()?.wanted
+    }
+
+    /// The registers, if any was ever written.
+    pub fn registers(&self) -> Option<&Registers> {
+        self.rare.as_ref().map(|rare| &rare.registers)
+    }
+
+    /// The earliest counted observation.
+    pub fn counts_from(&self) -> Option<EventTime> {
+        self.counts_from
+    }
+
+    /// What was logged in the key's own account.
+    pub fn own_counts(&self) -> Counts {
+        let (attempts, changes) = self.rare.as_ref().map_or((0, 0), |rare| (rare.attempts, rare.changes));
+        Counts { uses: self.uses, attempts, changes }
+    }
+
+    /// Second copies, logged in the callers' accounts.
+    pub fn foreign_counts(&self) -> Counts {
+        self.rare.as_ref().map_or(Counts::default(), |rare| rare.foreign)
+    }
+
+    /// The counts as they are told: second copies count only where the owner's account is not received.
+    pub fn counts(&self, owner_is_received: bool) -> Counts {
+        if owner_is_received { self.own_counts() } else { self.own_counts().plus(self.foreign_counts()) }
+    }
+
+    /// Sets the counts, when a stored state is put together again.
+    pub fn restore_counts(&mut self, own: Counts, foreign: Counts, from: Option<EventTime>) {
+        self.uses = own.uses;
+        self.counts_from = from;
+        let has_rare = own.attempts > 0 || own.changes > 0 || foreign != Counts::default();
+        if has_rare {
+            let rare = self.rare();
+            rare.attempts = own.attempts;
+            rare.changes = own.changes;
+            rare.foreign = foreign;
+        }
+    }
+
+    /// Sets what was kept of the last use and attempt, when a stored state is put together again.
+    pub fn restore_traces(&mut self, last_use: Option<T>, last_attempt: Option<T>) {
+        self.last_use = last_use;
+        if last_attempt.is_some() {
+            self.rare().last_attempt = last_attempt;
+        }
+    }
+
+    /// Sets the rest, when a stored state is put together again.
+    pub fn restore_rest(&mut self, wanted: Option<Wanted>, registers: Option<Registers>) {
+        if wanted.is_some() {
+            self.rare().wanted = wanted;
+        }
+        if let Some(registers) = registers {
+            self.rare().registers = registers;
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! All keys, read while they are written.
+//!
+//! A concurrent map from key to [`KeyState`]. It is a read view: what is committed is the journal, never a scan of this.
+//! Anyone may read at any time; in a running instance one task applies committed epochs, in a replay all cores do.
+//!
+//! ARNs that somebody merely tried are attacker-chosen: they share the map, so that their attempts are there when the
+//! key turns out to exist, but only up to a bound, and no surface shows them as keys.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use dashmap::{DashMap, DashSet};
+use dormouse_model::{AccountId, KeyArn, Kind, Observation};
+use foldhash::fast::RandomState;
+use serde::{Deserialize, Serialize};
+
+use crate::aliases::{AliasName, Aliases};
+use crate::evidence::Trace;
+use crate::key_state::{Counting, Counts, KeyState};
+
+/// How much of what an attacker can invent is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// How many ARNs that were only tried, and never seen to exist, are kept.
+    pub tried_keys: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { tried_keys: 10_000 }
+    }
+}
+
+/// How many records were read and what became of them. The last five kinds are disjoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Well-formed records of any service.
+    pub read: u64,
+    /// Records of KMS.
+    pub kms: u64,
+    /// Records whose observations an earlier record had made already.
+    pub duplicates: u64,
+    /// Records of KMS that could not be applied.
+    pub quarantined: u64,
+    /// What was no record.
+    pub malformed: u64,
+    /// Observations too old for the id window: evidence merged, not counted.
+    pub late_uncounted: Counts,
+}
+
+impl Tally {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            read: self.read + other.read,
+            kms: self.kms + other.kms,
+            duplicates: self.duplicates + other.duplicates,
+            quarantined: self.quarantined + other.quarantined,
+            malformed: self.malformed + other.malformed,
+            late_uncounted: self.late_uncounted.plus(other.late_uncounted),
+        }
+    }
+}
+
+/// The state of all keys.
+pub struct Ledger<T> {
+    keys: DashMap<KeyArn, KeyState<T>, RandomState>,
+    aliases: Aliases,
+    received: DashSet<AccountId, RandomState>,
+    bounds: Bounds,
+    tried: AtomicUsize,
+    last_row: AtomicU32,
+    unattributed: AtomicU64,
+}
+
+impl<T: Trace> Ledger<T> {
+    /// An empty ledger.
+    pub fn new(bounds: Bounds) -> Self {
+        Self {
+            keys: DashMap::default(),
+            aliases: Aliases::default(),
+            received: DashSet::default(),
+            bounds,
+            tried: AtomicUsize::new(0),
+            last_row: AtomicU32::new(0),
+            unattributed: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes an observation and returns the aliases it wrote.
+    pub fn apply(&self, observation: &Observation<'_>, counting: Counting) -> Vec<AliasName> {
+        match self.keys.entry(observation.key) {
+            dashmap::Entry::Occupied(mut known) => {
+                let state = known.get_mut();
+                let existed = state.exists;
+                state.apply(observation, counting);
+                if state.exists && !existed {
+                    self.tried.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
+            dashmap::Entry::Vacant(place) => {
+                if observation.kind == Kind::Attempt && !self.has_room_for_a_tried_key() {
+                    self.unattributed.fetch_add(u64::from(counting == Counting::Counted), Ordering::Relaxed);
+                    return Vec::new();
+                }
+                let mut state = KeyState::in_row(self.next_row());
+                state.apply(observation, counting);
+                place.insert(state);
+            }
+        }
+        if observation.kind == Kind::Change { self.aliases.apply(observation) } else { Vec::new() }
+    }
+
+    fn has_room_for_a_tried_key(&self) -> bool {
+        let take = |tried| (tried < self.bounds.tried_keys).then_some(tried + 1);
+        self.tried.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
+
+    fn next_row(&self) -> u32 {
+        self.last_row.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Puts a stored key back.
+    pub fn restore(&self, key: KeyArn, state: KeyState<T>) {
+        self.last_row.fetch_max(state.row, Ordering::Relaxed);
+        if !state.exists {
+            self.tried.fetch_add(1, Ordering::Relaxed);
+        }
+        self.keys.insert(key, state);
+    }
+
+    /// Puts back how many attempts were not attributed before.
+    pub fn restore_unattributed(&self, attempts: u64) {
+        self.unattributed.store(attempts, Ordering::Relaxed);
+    }
+
+    /// Records of this account arrive here: second copies in other accounts no longer count. True if that is news.
+    pub fn note_received(&self, account: AccountId) -> bool {
+        !self.received.contains(&account) && self.received.insert(account)
+    }
+
+    /// Whether records of this account arrive here.
+    pub fn is_received(&self, account: AccountId) -> bool {
+        self.received.contains(&account)
+    }
+
+    /// The counts of a key as they are told.
+    pub fn counts_of(&self, key: KeyArn, state: &KeyState<T>) -> Counts {
+        state.counts(self.is_received(key.account()))
+    }
+
+    /// What is known of a key, tried or existing.
+    pub fn get(&self, key: KeyArn) -> Option<KeyState<T>> {
+        self.keys.get(&key).map(|state| state.clone())
+    }
+
+    /// Looks at a key without copying it.
+    pub fn with<R>(&self, key: KeyArn, look: impl FnOnce(&KeyState<T>) -> R) -> Option<R> {
+        self.keys.get(&key).map(|state| look(&state))
+    }
+
+    /// Looks at every key that exists. Keys written meanwhile may be seen before or after.
+    pub fn for_each_key(&self, mut look: impl FnMut(KeyArn, &KeyState<T>)) {
+        for entry in &self.keys {
+            if entry.exists {
+                look(*entry.key(), entry.value());
+            }
+        }
+    }
+
+    /// How many keys exist.
+    pub fn len(&self) -> usize {
+        self.keys.len().saturating_sub(self.tried.load(Ordering::Relaxed))
+    }
+
+    /// Whether no key exists.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many ARNs were only tried.
+    pub fn tried_keys(&self) -> usize {
+        self.tried.load(Ordering::Relaxed)
+    }
+
+    /// Counted attempts on ARNs for which there was no room.
+    pub fn unattributed_attempts(&self) -> u64 {
+        self.unattributed.load(Ordering::Relaxed)
+    }
+
+    /// All observations counted, those on ARNs that were only tried included.
+    pub fn total_counts(&self) -> Counts {
+        let mut total = Counts { attempts: self.unattributed_attempts(), ..Counts::default() };
+        for entry in &self.keys {
+            total = total.plus(self.counts_of(*entry.key(), entry.value()));
+        }
+        total
+    }
+
+    /// Which key an alias points to.
+    pub fn aliases(&self) -> &Aliases {
+        &self.aliases
+    }
+}
