@@ -1,0 +1,59 @@
+//! Messages that could not be applied, kept whole for inspection and for another try.
+
+use dormouse_model::EventTime;
+use serde::Serialize;
+
+/// A message to be kept.
+#[derive(Clone, Debug)]
+pub struct Quarantined {
+    /// The configured name of the source it came from.
+    pub source: String,
+    /// When it was received.
+    pub at: EventTime,
+    /// A stable code for the reason, e.g. `envelope_account_mismatch`.
+    pub reason: String,
+    /// The reason in words.
+    pub detail: String,
+    /// The record's event id, if it could be read.
+    pub event_id: Option<String>,
+    /// The account that the record names, if it could be read.
+    pub account: Option<String>,
+    /// The record's Region, if it could be read.
+    pub region: Option<String>,
+    /// When to try again; `None` if only a person can decide.
+    pub retry_at: Option<EventTime>,
+    /// The whole message.
+    pub body: Vec<u8>,
+}
+
+/// A message in the quarantine.
+#[derive(Clone, Debug, Serialize)]
+pub struct StoredQuarantined {
+    /// Its number.
+    pub id: i64,
+    /// The configured name of the source it came from.
+    pub source: String,
+    /// When it was first received.
+    pub at: EventTime,
+    /// When it was last received.
+    pub last: EventTime,
+    /// How often it was received.
+    pub seen: u64,
+    /// A stable code for the reason.
+    pub reason: String,
+    /// The reason in words.
+    pub detail: String,
+    /// The record's event id, if it could be read.
+    pub event_id: Option<String>,
+    /// The account that the record names, if it could be read.
+    pub account: Option<String>,
+    /// The record's Region, if it could be read.
+    pub region: Option<String>,
+    /// When it will be tried again; null if only a person can decide.
+    pub retry_at: Option<EventTime>,
+    /// The size of the whole message in bytes.
+    pub bytes: u64,
+    /// The whole message.
+    #[serde(skip)]
+    pub body: Vec<u8>,
+}
