@@ -9,12 +9,16 @@
 //! * [`Registers`]: state, tags and the like: the last writer wins
 //! * [`Aliases`]: which key an alias points to
 //! * [`IdWindow`]: which observations were counted already
+//! * [`decide`]: what counts, record by record
 //! * [`Ledger`]: all keys, read while it is written
 //! * [`Delta`]: what changed since the key tables were last written
 //! * [`Verdict`]: what may be said about a key's use
+//! * [`KeyDocument`]: a key as every surface shows it
 
 mod aliases;
+mod counting;
 mod delta;
+mod document;
 mod evidence;
 mod identity;
 mod key_state;
@@ -24,11 +28,13 @@ mod verdict;
 mod window;
 
 pub use aliases::{AliasName, Aliases};
+pub use counting::{Decision, Mark, Record, decide};
 pub use delta::{Activity, ChangeLine, DayCounts, Delta, DeltaKey, User, UserStats};
+pub use document::{AttemptDocument, KeyDocument, Source, UseDocument, WantedDocument};
 pub use evidence::{Evidence, EvidenceTexts, Rank, Trace};
 pub use identity::Identity;
 pub use key_state::{Counting, Counts, KeyState, Wanted};
 pub use ledger::{Bounds, Ledger, Tally};
 pub use registers::{Register, Registers};
 pub use verdict::{Verdict, VerdictKind};
-pub use window::{IdWindow, Seen};
+pub use window::{Entered, IdWindow, Seen};

@@ -22,6 +22,15 @@ pub enum Seen {
     TooOld,
 }
 
+/// What entering an id found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entered {
+    /// What is known of this copy.
+    pub seen: Seen,
+    /// Some copy, this or the other, was entered before.
+    pub any_copy_before: bool,
+}
+
 /// Ids of counted observations, by event hour, up to a bound.
 #[derive(Debug)]
 pub struct IdWindow {
@@ -53,9 +62,9 @@ impl IdWindow {
     }
 
     /// Whether this copy (the owner's, or the second one in the caller's account) was seen; it is from now on.
-    pub fn enter(&mut self, id: Identity, time: EventTime, foreign: bool) -> Seen {
+    pub fn enter(&mut self, id: Identity, time: EventTime, foreign: bool) -> Entered {
         if time < self.floor {
-            return Seen::TooOld;
+            return Entered { seen: Seen::TooOld, any_copy_before: false };
         }
         let (hour, second) = hour_and_second(time);
         let flag = copy_flag(foreign);
@@ -65,7 +74,7 @@ impl IdWindow {
             Slot { second, copies: 0 }
         });
         if slot.copies & flag != 0 {
-            return Seen::Before;
+            return Entered { seen: Seen::Before, any_copy_before: true };
         }
         slot.copies |= flag;
         if is_new_id {
@@ -74,13 +83,7 @@ impl IdWindow {
                 self.forget_oldest();
             }
         }
-        Seen::New
-    }
-
-    /// Whether any copy was seen.
-    pub fn contains(&self, id: Identity, time: EventTime) -> bool {
-        let (hour, _) = hour_and_second(time);
-        self.hours.get(&hour).is_some_and(|ids| ids.contains_key(&id))
+        Entered { seen: Seen::New, any_copy_before: !is_new_id }
     }
 
     /// Raises the floor until at most nine tenths of the bound are kept, so that this is not done for every id.
@@ -173,10 +176,10 @@ mod tests {
     #[test]
     fn each_copy_is_new_once() {
         let mut window = IdWindow::new(10);
-        assert_eq!(window.enter(id(1), at(0), false), Seen::New);
-        assert_eq!(window.enter(id(1), at(0), false), Seen::Before);
-        assert_eq!(window.enter(id(1), at(0), true), Seen::New);
-        assert_eq!(window.enter(id(1), at(0), true), Seen::Before);
+        assert_eq!(window.enter(id(1), at(0), false).seen, Seen::New);
+        assert_eq!(window.enter(id(1), at(0), false).seen, Seen::Before);
+        assert_eq!(window.enter(id(1), at(0), true).seen, Seen::New);
+        assert_eq!(window.enter(id(1), at(0), true).seen, Seen::Before);
         assert_eq!(window.len(), 1);
     }
 
@@ -184,12 +187,12 @@ mod tests {
     fn within_one_hour_the_oldest_seconds_leave_first() {
         let mut window = IdWindow::new(100);
         for second in 0..101u32 {
-            assert_eq!(window.enter(id(second.into()), at(second), false), Seen::New);
+            assert_eq!(window.enter(id(second.into()), at(second), false).seen, Seen::New);
         }
         assert_eq!(window.len(), 90);
         assert_eq!(window.floor(), at(11));
-        assert_eq!(window.enter(id(3), at(3), false), Seen::TooOld);
-        assert_eq!(window.enter(id(50), at(50), false), Seen::Before);
+        assert_eq!(window.enter(id(3), at(3), false).seen, Seen::TooOld);
+        assert_eq!(window.enter(id(50), at(50), false).seen, Seen::Before);
     }
 
     #[test]
@@ -202,7 +205,7 @@ mod tests {
             window.enter(id(number), at(7_200), false);
         }
         assert_eq!((window.floor(), window.len()), (at(1), 6));
-        assert_eq!(window.enter(id(0), at(0), false), Seen::TooOld);
+        assert_eq!(window.enter(id(0), at(0), false).seen, Seen::TooOld);
     }
 
     #[test]
@@ -212,7 +215,7 @@ mod tests {
         window.enter(id(2), at(10), false);
         window.restore_floor(at(5));
         assert_eq!(window.len(), 1);
-        assert_eq!(window.enter(id(1), at(0), false), Seen::TooOld);
-        assert_eq!(window.enter(id(2), at(10), false), Seen::Before);
+        assert_eq!(window.enter(id(1), at(0), false).seen, Seen::TooOld);
+        assert_eq!(window.enter(id(2), at(10), false).seen, Seen::Before);
     }
 }

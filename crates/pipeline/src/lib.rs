@@ -1,1 +1,34 @@
-//! dormouse-pipeline
+//! From batches to durable epochs, and from there to everything that reads them.
+//!
+//! ```text
+//! source ─► intake (decode, observe) ─► seal ─► commit ─► apply ─► acknowledge
+//!           in the source's own task     └────── one epoch at a time ──────┘
+//!                                                  │ later, in the background
+//!                                                  └─► fold into the key tables
+//! ```
+//!
+//! What it promises: nothing is acknowledged before the epoch that holds its effect is durable; epochs commit in order;
+//! a crash at any instant loses nothing and counts nothing twice. Its ceiling is one sealing task, which does a hash, a
+//! table look-up and two map updates an observation: some hundred thousand observations a second.
+//!
+//! * [`intake`]: messages become encoded observations, in the task of the source that received them
+//! * [`seal`]: decides what counts, and puts an epoch together
+//! * [`epoch`]: the bytes of an epoch
+//! * [`apply`]: a committed epoch enters the ledger and the delta
+//! * [`fold`]: the delta becomes rows
+//! * [`recover`]: a start from the store
+//! * [`run`]: the loop that does all this in order
+//! * [`view`]: the same state read from a store that another process may be writing
+
+pub mod apply;
+pub mod epoch;
+pub mod fold;
+pub mod intake;
+pub mod recover;
+pub mod run;
+pub mod seal;
+pub mod view;
+
+pub use intake::{OnPoison, PipelineIntake};
+pub use run::{Pipeline, PipelineError, PipelineOptions, Progress};
+pub use view::{KeyHistory, StoreView, read_store};

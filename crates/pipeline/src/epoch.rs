@@ -1,0 +1,124 @@
+//! The bytes of an epoch: a header, then the observations one after the other.
+//!
+//! Observations are encoded once, when their message is decoded, and copied as they are; reading borrows from the
+//! bytes. What the id window decided stands in the header, one number an observation, so that reading an epoch again
+//! after a crash repeats exactly what was done with it the first time.
+
+use dormouse_ledger::{Counting, Identity, Tally};
+use dormouse_model::{AccountId, EventTime, Observation};
+use serde::{Deserialize, Serialize};
+
+/// The format of epochs; a change of any encoded type needs a new number, and a reader for the old one.
+const FORMAT: u8 = 1;
+
+/// Everything in an epoch but the observations.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Header<'a> {
+    /// What became of the records.
+    pub tally: Tally,
+    /// Observations from before this time could not be counted when the epoch was sealed.
+    pub floor: EventTime,
+    /// Accounts that had not been received before.
+    pub received: Vec<AccountId>,
+    /// Identities of records with several observations, by which their duplicates are known.
+    pub records: Vec<([u8; 16], EventTime)>,
+    /// Calls that were not understood, but are no errors.
+    #[serde(borrow)]
+    pub unknowns: Vec<Unknown<'a>>,
+    /// For each observation, in order, what its count does.
+    pub counting: &'a [u8],
+}
+
+/// A call that was not understood, but is no error.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Unknown<'a> {
+    /// An operation that the table does not name.
+    Operation {
+        /// Its name.
+        name: &'a str,
+        /// When.
+        at: EventTime,
+        /// It may have used a key.
+        holds_back: bool,
+    },
+    /// A name that is no key.
+    Unresolved {
+        /// The account in which it would be resolved.
+        account: Option<AccountId>,
+        /// The Region in which it would be resolved.
+        region: Option<&'a str>,
+        /// The alias or id.
+        name: &'a str,
+        /// When.
+        at: EventTime,
+    },
+}
+
+/// The bytes are no epoch: the journal is damaged or of another version.
+#[derive(Debug, thiserror::Error)]
+#[error("the journal holds an epoch that cannot be read: {0}")]
+pub struct EpochError(String);
+
+impl From<postcard::Error> for EpochError {
+    fn from(error: postcard::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Appends an observation to encoded ones.
+pub fn encode_observation(observation: &Observation<'_>, out: Vec<u8>) -> Result<Vec<u8>, EpochError> {
+    Ok(postcard::to_extend(observation, out)?)
+}
+
+/// Puts an epoch together from its header and its encoded observations.
+pub fn encode(header: &Header<'_>, observations: &[&[u8]]) -> Result<Vec<u8>, EpochError> {
+    let size: usize = observations.iter().map(|bytes| bytes.len()).sum();
+    let mut body = Vec::with_capacity(size + header.counting.len() + 1_024);
+    body.push(FORMAT);
+    let mut body = postcard::to_extend(header, body)?;
+    for bytes in observations {
+        body.extend_from_slice(bytes);
+    }
+    Ok(body)
+}
+
+/// The header and the bytes of the observations.
+pub fn decode(body: &[u8]) -> Result<(Header<'_>, Observations<'_>), EpochError> {
+    let Some((&FORMAT, body)) = body.split_first() else {
+        return Err(EpochError("unknown format".into()));
+    };
+    let (header, rest): (Header<'_>, _) = postcard::take_from_bytes(body)?;
+    let counting = header.counting;
+    Ok((header, Observations { counting, rest }))
+}
+
+/// The observations of an epoch, in order, with what their counts do.
+pub struct Observations<'a> {
+    counting: &'a [u8],
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Observations<'a> {
+    type Item = Result<(Observation<'a>, Counting), EpochError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (&number, counting) = self.counting.split_first()?;
+        self.counting = counting;
+        Some(self.read(number))
+    }
+}
+
+impl<'a> Observations<'a> {
+    fn read(&mut self, number: u8) -> Result<(Observation<'a>, Counting), EpochError> {
+        let counting =
+            Counting::from_number(number).ok_or_else(|| EpochError(format!("unknown counting {number}")))?;
+        let (observation, rest) = postcard::take_from_bytes(self.rest)?;
+        self.rest = rest;
+        Ok((observation, counting))
+    }
+}
+
+/// The id under which an observation is remembered if it was counted.
+pub fn remembered_id(observation: &Observation<'_>) -> (Identity, EventTime, bool) {
+    (Identity::of(observation), observation.time, observation.is_foreign_copy())
+}

@@ -1,0 +1,280 @@
+//! Where messages come in: decoding, in the task of the source that received them.
+//!
+//! Decoding is most of the work, so it is spread over the sources' tasks; what goes on to the sealer is small: encoded
+//! observations and the identities by which they are counted. A source waits here only while too many bytes are in
+//! flight, never for a commit.
+
+use std::sync::Arc;
+
+use dormouse_cloudtrail::{Bad, BadClass, Decoder, KmsRecord, Outcome};
+use dormouse_ledger::{Identity, Mark, Tally};
+use dormouse_model::{AccountId, Clock, EventTime, Observation, is_read_only_name};
+use dormouse_sources::{Acknowledge, Batch, Intake, Receipt};
+use dormouse_store::Quarantined;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::epoch;
+
+/// What happens to a message that cannot be decoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnPoison {
+    /// It is kept in the quarantine, and then acknowledged.
+    #[default]
+    Quarantine,
+    /// It is left to the queue's redrive policy.
+    Redrive,
+}
+
+/// One source's way into the pipeline.
+#[derive(Clone)]
+pub struct PipelineIntake {
+    pub(crate) decoder: Arc<Decoder>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) budget: Arc<Semaphore>,
+    pub(crate) budget_kib: u32,
+    pub(crate) future_hold_seconds: u32,
+    pub(crate) on_poison: OnPoison,
+    pub(crate) out: mpsc::UnboundedSender<Decoded>,
+}
+
+/// A batch, decoded.
+pub(crate) struct Decoded {
+    /// Encoded, one after the other.
+    pub observations: Vec<u8>,
+    /// One for each encoded observation.
+    pub marks: Vec<Mark>,
+    /// The records that had observations.
+    pub records: Vec<RecordMark>,
+    pub tally: Tally,
+    pub received: Vec<AccountId>,
+    pub unknowns: Vec<OwnedUnknown>,
+    /// Messages of which something could not be applied.
+    pub poison: Vec<Poison>,
+    /// To be acknowledged when this is durable.
+    pub receipts: Vec<Receipt>,
+    pub acks: Arc<dyn Acknowledge>,
+    /// The quarantined message this is another try of.
+    pub retried: Option<i64>,
+    pub _in_flight: Option<OwnedSemaphorePermit>,
+}
+
+/// A message of which something could not be applied.
+pub(crate) struct Poison {
+    pub message: Quarantined,
+    pub receipt: Option<Receipt>,
+    pub leave: bool,
+}
+
+/// A record: how many observations it has, and its identity if they are several.
+#[derive(Clone, Copy)]
+pub(crate) struct RecordMark {
+    pub observations: usize,
+    pub several: Option<Identity>,
+}
+
+/// An [`epoch::Unknown`] that outlives its message.
+pub(crate) enum OwnedUnknown {
+    Operation { name: String, at: EventTime, holds_back: bool },
+    Unresolved { account: Option<AccountId>, region: Option<&'static str>, name: String, at: EventTime },
+}
+
+impl Decoded {
+    fn new(acks: Arc<dyn Acknowledge>) -> Self {
+        Self {
+            observations: Vec::new(),
+            marks: Vec::new(),
+            records: Vec::new(),
+            tally: Tally::default(),
+            received: Vec::new(),
+            unknowns: Vec::new(),
+            poison: Vec::new(),
+            receipts: Vec::new(),
+            acks,
+            retried: None,
+            _in_flight: None,
+        }
+    }
+
+    fn add_kms(&mut self, record: &KmsRecord<'_>) {
+        self.tally.read += 1;
+        self.tally.kms += 1;
+        if let Some(account) = record.recipient
+            && !self.received.contains(&account)
+        {
+            self.received.push(account);
+        }
+        if record.unknown_operation {
+            let holds_back = record.succeeded && !is_read_only_name(record.operation);
+            let name = record.operation.to_owned();
+            self.unknowns.push(OwnedUnknown::Operation { name, at: record.time, holds_back });
+        }
+        for unresolved in &record.unresolved {
+            self.unknowns.push(OwnedUnknown::Unresolved {
+                account: unresolved.account,
+                region: unresolved.region.map(dormouse_model::Region::name),
+                name: unresolved.text.to_owned(),
+                at: record.time,
+            });
+        }
+        self.add_observations(&record.observations);
+    }
+
+    fn add_observations(&mut self, observations: &[Observation<'_>]) {
+        let first = self.marks.len();
+        for observation in observations {
+            let encoded = epoch::encode_observation(observation, std::mem::take(&mut self.observations));
+            // Encoding into memory has no way to fail.
+            self.observations = encoded.unwrap_or_default();
+            self.marks.push(Mark::of(observation));
+        }
+        let count = self.marks.len() - first;
+        if count > 0 {
+            let several = if count > 1 { Identity::of_record(observations) } else { None };
+            self.records.push(RecordMark { observations: count, several });
+        }
+    }
+
+    /// A direct event of KMS is no record: it changes state and counts nowhere.
+    fn add_direct(&mut self, observation: &Observation<'_>) {
+        self.add_observations(std::slice::from_ref(observation));
+    }
+
+    fn count_bad(&mut self, bad: &Bad<'_>) {
+        match bad.class {
+            BadClass::Malformed => self.tally.malformed += 1,
+            BadClass::Quarantined | BadClass::Future { .. } => {
+                self.tally.read += 1;
+                self.tally.kms += 1;
+                self.tally.quarantined += 1;
+            }
+        }
+    }
+}
+
+/// Why a message goes into the quarantine: the first thing in it that could not be applied.
+struct FirstBad {
+    reason: String,
+    detail: String,
+    event_id: Option<String>,
+    account: Option<String>,
+    region: Option<String>,
+    /// The latest time at which all that only came too early is due; `None` if something else is wrong.
+    due: Option<EventTime>,
+    more: usize,
+}
+
+impl FirstBad {
+    fn of(bad: &Bad<'_>) -> Self {
+        Self {
+            reason: bad.reason.code().to_owned(),
+            detail: bad.reason.to_string(),
+            event_id: bad.event_id.map(str::to_owned),
+            account: bad.account.map(|account| account.to_string()),
+            region: bad.region.map(|region| region.to_string()),
+            due: due_of(bad),
+            more: 0,
+        }
+    }
+
+    fn add(&mut self, bad: &Bad<'_>) {
+        self.more += 1;
+        self.due = self.due.max(due_of(bad));
+    }
+
+    fn into_message(self, body: &[u8], source: &str, now: EventTime, hold_seconds: u32) -> Quarantined {
+        let retry_at = self.due.filter(|due| due.seconds_since(now) <= hold_seconds);
+        let detail = if self.more == 0 {
+            self.detail
+        } else {
+            format!("{}; and {} more of this message", self.detail, self.more)
+        };
+        Quarantined {
+            source: source.to_owned(),
+            at: now,
+            reason: self.reason,
+            detail,
+            event_id: self.event_id,
+            account: self.account,
+            region: self.region,
+            retry_at,
+            body: body.to_owned(),
+        }
+    }
+}
+
+fn due_of(bad: &Bad<'_>) -> Option<EventTime> {
+    match bad.class {
+        BadClass::Future { due } => Some(due),
+        _ => None,
+    }
+}
+
+impl PipelineIntake {
+    /// Decodes one message into `decoded`; what could not be applied comes back for the quarantine.
+    fn decode(&self, body: &[u8], source: &str, decoded: &mut Decoded) -> Option<Quarantined> {
+        let now = self.clock.now_seconds();
+        let mut first_bad: Option<FirstBad> = None;
+        self.decoder.decode(body, now, &mut |outcome| match outcome {
+            Outcome::Other => decoded.tally.read += 1,
+            Outcome::Kms(record) => decoded.add_kms(record),
+            Outcome::Direct(observation) => decoded.add_direct(observation),
+            Outcome::Bad(bad) => {
+                decoded.count_bad(&bad);
+                match &mut first_bad {
+                    Some(first) => first.add(&bad),
+                    none => *none = Some(FirstBad::of(&bad)),
+                }
+            }
+        });
+        first_bad.map(|bad| bad.into_message(body, source, now, self.future_hold_seconds))
+    }
+
+    fn decode_batch(&self, batch: &Batch) -> Decoded {
+        let mut decoded = Decoded::new(Arc::clone(&batch.acks));
+        for message in &batch.messages {
+            let poison = self.decode(message.body.as_bytes(), &batch.source, &mut decoded);
+            let receipt = message.receipt.clone();
+            match poison {
+                None => decoded.receipts.push(receipt),
+                Some(message) => {
+                    let leave = self.on_poison == OnPoison::Redrive && message.retry_at.is_none();
+                    decoded.poison.push(Poison { message, receipt: Some(receipt), leave });
+                }
+            }
+        }
+        decoded
+    }
+
+    /// Decodes a message from the quarantine once more. Its records were counted when it first came.
+    pub(crate) fn decode_again(&self, id: i64, body: &[u8], source: &str) -> Decoded {
+        let mut decoded = Decoded::new(Arc::new(NobodyToTell));
+        if let Some(message) = self.decode(body, source, &mut decoded) {
+            decoded.poison.push(Poison { message, receipt: None, leave: false });
+        }
+        decoded.tally = Tally::default();
+        decoded.retried = Some(id);
+        decoded
+    }
+}
+
+/// For messages that no source waits for.
+struct NobodyToTell;
+
+impl Acknowledge for NobodyToTell {
+    fn ack(&self, _receipts: Vec<Receipt>) {}
+    fn leave(&self, _receipts: Vec<Receipt>) {}
+}
+
+impl Intake for PipelineIntake {
+    async fn submit(&self, batch: Batch) {
+        let bytes: usize = batch.messages.iter().map(|message| message.body.len()).sum();
+        let kib = u32::try_from(bytes / 1_024 + 1).unwrap_or(u32::MAX).min(self.budget_kib);
+        let permit = Arc::clone(&self.budget).acquire_many_owned(kib).await;
+        // The budget is never closed; if it were, counting would stop, not the flow.
+        let in_flight = permit.ok();
+        let mut decoded = self.decode_batch(&batch);
+        decoded._in_flight = in_flight;
+        // After the pipeline has stopped nothing is acknowledged, so the source delivers it again.
+        let _ = self.out.send(decoded);
+    }
+}

@@ -1,0 +1,103 @@
+//! A start from the store: the tables, then the journal's tail.
+
+use std::sync::Arc;
+
+use dormouse_ledger::{Bounds, Counting, Delta, IdWindow, Identity, Ledger, Rank};
+use dormouse_store::{Store, Totals};
+
+use crate::apply::apply;
+use crate::epoch::{self, EpochError};
+use crate::run::PipelineError;
+
+/// Everything the pipeline keeps in memory.
+pub(crate) struct State {
+    pub ledger: Arc<Ledger<Rank>>,
+    pub window: IdWindow,
+    /// What changed since the tables were last written.
+    pub delta: Delta,
+    /// As of the last fold; the delta's tally comes on top.
+    pub totals: Totals,
+    pub last_seq: u64,
+    /// Bytes of journal since the last fold.
+    pub unfolded_bytes: usize,
+}
+
+impl State {
+    /// Nothing: keeps the place of a state that another thread has.
+    pub(crate) fn empty() -> Self {
+        Self {
+            ledger: Arc::new(Ledger::new(Bounds::default())),
+            window: IdWindow::new(1),
+            delta: Delta::default(),
+            totals: Totals::default(),
+            last_seq: 0,
+            unfolded_bytes: 0,
+        }
+    }
+
+    /// What the counters are now.
+    pub(crate) fn current_totals(&self) -> Totals {
+        let mut totals = self.totals.clone();
+        totals.tally = totals.tally.plus(self.delta.tally);
+        totals.unattributed_attempts = self.ledger.unattributed_attempts();
+        totals
+    }
+}
+
+pub(crate) fn recover(store: &dyn Store, bounds: Bounds, id_bound: usize) -> Result<State, PipelineError> {
+    let loaded = store.load()?;
+    let ledger = Ledger::new(bounds);
+    store.load_keys(&mut |key, state| ledger.restore(key, state))?;
+    ledger.restore_unattributed(loaded.totals.unattributed_attempts);
+    for (name, register) in loaded.aliases {
+        ledger.aliases().merge(name, register);
+    }
+    for account in loaded.received {
+        ledger.note_received(account);
+    }
+    let mut window = IdWindow::new(id_bound);
+    window.restore_floor(loaded.floor);
+    for (id, time, foreign) in loaded.ids {
+        window.enter(id, time, foreign);
+    }
+    let mut state = State {
+        ledger: Arc::new(ledger),
+        window,
+        delta: Delta::default(),
+        totals: loaded.totals,
+        last_seq: loaded.last_seq,
+        unfolded_bytes: 0,
+    };
+    state.read_tail(store, loaded.folded)?;
+    Ok(state)
+}
+
+impl State {
+    fn read_tail(&mut self, store: &dyn Store, folded: u64) -> Result<(), PipelineError> {
+        let mut outcome = Ok(());
+        store.journal_after(folded, &mut |_, body| {
+            if outcome.is_ok() {
+                outcome = self.read_epoch(body);
+            }
+        })?;
+        outcome.map_err(PipelineError::from)
+    }
+
+    fn read_epoch(&mut self, body: &[u8]) -> Result<(), EpochError> {
+        apply(body, &self.ledger, &mut self.delta, &mut self.totals.unknowns)?;
+        self.unfolded_bytes += body.len();
+        let (header, observations) = epoch::decode(body)?;
+        for (id, time) in &header.records {
+            self.window.enter(Identity::from_bytes(*id), *time, false);
+        }
+        for observation in observations {
+            let (observation, counting) = observation?;
+            if counting == Counting::Counted {
+                let (id, time, foreign) = epoch::remembered_id(&observation);
+                self.window.enter(id, time, foreign);
+            }
+        }
+        self.window.restore_floor(header.floor);
+        Ok(())
+    }
+}

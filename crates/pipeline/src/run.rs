@@ -1,0 +1,416 @@
+//! The loop: gather, seal, commit, apply, acknowledge; and now and then fold.
+//!
+//! One epoch at a time. While it is being committed, the next batches gather, so a slow disk makes larger epochs, not
+//! longer queues. A commit that cannot be made now (the disk is full) is tried again until it can; meanwhile nothing is
+//! acknowledged, and once the bytes in flight reach their bound the sources stop receiving.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use dormouse_cloudtrail::Decoder;
+use dormouse_ledger::{Bounds, Ledger, Rank, Tally};
+use dormouse_model::Clock;
+use dormouse_store::{Commit, Epoch, Fold, Store, StoreError, Totals};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::apply::apply;
+use crate::epoch::EpochError;
+use crate::fold;
+use crate::intake::{Decoded, OnPoison, PipelineIntake};
+use crate::recover::{State, recover};
+use crate::seal::{Sealed, seal};
+
+/// How the pipeline works; the defaults suit everyone who has not measured.
+#[derive(Clone, Debug)]
+pub struct PipelineOptions {
+    /// An epoch is sealed this long after its first batch …
+    pub epoch_interval: Duration,
+    /// … or when it has so many observations …
+    pub epoch_observations: usize,
+    /// … or so many encoded bytes.
+    pub epoch_bytes: usize,
+    /// How many KiB of messages may be in flight, from receipt to acknowledgement.
+    pub in_flight_kib: u32,
+    /// How many ids of counted observations are remembered.
+    pub id_bound: usize,
+    /// The tables are written this often …
+    pub fold_interval: Duration,
+    /// … or when so many keys changed …
+    pub fold_keys: usize,
+    /// … or when the journal grew by so many bytes.
+    pub fold_bytes: usize,
+    /// An event that is ahead of the clock by no more than this is tried again when its time has come.
+    pub future_hold_seconds: u32,
+    /// Bounds on what an attacker can invent.
+    pub bounds: Bounds,
+}
+
+impl Default for PipelineOptions {
+    fn default() -> Self {
+        Self {
+            epoch_interval: Duration::from_millis(200),
+            epoch_observations: 10_000,
+            epoch_bytes: 4 << 20,
+            in_flight_kib: 64 << 10,
+            id_bound: 1_000_000,
+            fold_interval: Duration::from_secs(30),
+            fold_keys: 50_000,
+            fold_bytes: 128 << 20,
+            future_hold_seconds: 3_600,
+            bounds: Bounds::default(),
+        }
+    }
+}
+
+/// Why the pipeline stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The store failed for good.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The journal is damaged.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
+    /// Another process writes to the store now.
+    #[error("another process has taken over the store; this one stops")]
+    Fenced,
+    /// A bug.
+    #[error("the committing task panicked: {0}")]
+    Panicked(String),
+}
+
+/// What the pipeline has done, for logs and health.
+#[derive(Debug, Default)]
+pub struct Progress {
+    epochs: AtomicU64,
+    observations: AtomicU64,
+    folds: AtomicU64,
+    paused: AtomicBool,
+    tally: Mutex<Tally>,
+}
+
+impl Progress {
+    /// Epochs committed by this process.
+    pub fn epochs(&self) -> u64 {
+        self.epochs.load(Ordering::Relaxed)
+    }
+
+    /// Observations committed by this process, duplicates included.
+    pub fn observations(&self) -> u64 {
+        self.observations.load(Ordering::Relaxed)
+    }
+
+    /// Times the tables were written by this process.
+    pub fn folds(&self) -> u64 {
+        self.folds.load(Ordering::Relaxed)
+    }
+
+    /// Whether commits are being refused (the disk is full, say), so that nothing is acknowledged.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    /// What became of the records, since the store was made.
+    pub fn tally(&self) -> Tally {
+        *self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_tally(&self, tally: Tally) {
+        *self.tally.lock().unwrap_or_else(PoisonError::into_inner) = tally;
+    }
+}
+
+/// The pipeline over one store.
+pub struct Pipeline {
+    core: Core,
+    batches: mpsc::UnboundedReceiver<Decoded>,
+    intake: PipelineIntake,
+    progress: Arc<Progress>,
+    options: PipelineOptions,
+    folding: Option<JoinHandle<Result<(), PipelineError>>>,
+    last_fold: Instant,
+}
+
+/// What moves to the blocking threads and back.
+struct Core {
+    store: Arc<dyn Store>,
+    state: State,
+}
+
+/// How often the quarantine is asked for messages whose time has come.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+/// How many of them are tried at once.
+const RETRY_BATCH: usize = 100;
+/// How long a refused commit waits before the next try: from the first to the longest.
+const COMMIT_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+impl Pipeline {
+    /// Reads the store's state; blocks while it does.
+    pub fn open(
+        store: Arc<dyn Store>,
+        decoder: Arc<Decoder>,
+        clock: Arc<dyn Clock>,
+        options: PipelineOptions,
+    ) -> Result<Self, PipelineError> {
+        let state = recover(&*store, options.bounds, options.id_bound)?;
+        let (out, batches) = mpsc::unbounded_channel();
+        let permits = usize::try_from(options.in_flight_kib).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let intake = PipelineIntake {
+            decoder,
+            clock,
+            budget: Arc::new(Semaphore::new(permits)),
+            budget_kib: options.in_flight_kib,
+            future_hold_seconds: options.future_hold_seconds,
+            on_poison: OnPoison::default(),
+            out,
+        };
+        let progress = Arc::new(Progress::default());
+        progress.set_tally(state.current_totals().tally);
+        let core = Core { store, state };
+        Ok(Self { core, batches, intake, progress, options, folding: None, last_fold: Instant::now() })
+    }
+
+    /// A way in for one source.
+    pub fn intake(&self, on_poison: OnPoison) -> PipelineIntake {
+        PipelineIntake { on_poison, ..self.intake.clone() }
+    }
+
+    /// The state of all keys.
+    pub fn ledger(&self) -> Arc<Ledger<Rank>> {
+        Arc::clone(&self.core.state.ledger)
+    }
+
+    /// What has been done so far.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// Works until `stop`, then commits what has come in, writes the tables and returns the counters. Stop it after the
+    /// sources have returned: they wait for their acknowledgements.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<Totals, PipelineError> {
+        let mut retries = interval(RETRY_INTERVAL);
+        retries.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut folds = interval(self.options.fold_interval.min(Duration::from_secs(1)));
+        folds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let batches = tokio::select! {
+                () = stop.cancelled() => break,
+                first = self.batches.recv() => self.gather(first).await,
+                _ = retries.tick() => self.due_for_retry().await?,
+                _ = folds.tick() => Vec::new(),
+            };
+            if !batches.is_empty() && !self.commit(batches, &stop).await? {
+                break;
+            }
+            self.fold_if_due().await?;
+        }
+        self.finish(&stop).await
+    }
+
+    /// The first batch, and what comes in until the epoch is due.
+    async fn gather(&mut self, first: Option<Decoded>) -> Vec<Decoded> {
+        let due = Instant::now() + self.options.epoch_interval;
+        let mut batches: Vec<Decoded> = first.into_iter().collect();
+        let (mut observations, mut bytes) = size_of(&batches);
+        while observations < self.options.epoch_observations && bytes < self.options.epoch_bytes {
+            let Ok(Some(next)) = timeout_at(due, self.batches.recv()).await else { break };
+            observations += next.marks.len();
+            bytes += next.observations.len();
+            batches.push(next);
+        }
+        batches
+    }
+
+    /// Messages of the quarantine whose time has come, decoded once more.
+    async fn due_for_retry(&mut self) -> Result<Vec<Decoded>, PipelineError> {
+        let (store, now) = (Arc::clone(&self.core.store), self.intake.clock.now_seconds());
+        let due = tokio::task::spawn_blocking(move || store.due_for_retry(now, RETRY_BATCH)).await;
+        let due = due.map_err(|panic| PipelineError::Panicked(panic.to_string()))??;
+        let again = |message: dormouse_store::StoredQuarantined| {
+            self.intake.decode_again(message.id, &message.body, &message.source)
+        };
+        Ok(due.into_iter().map(again).collect())
+    }
+
+    /// Seals, commits and applies one epoch, then tells the sources. False if it had to be given up at the stop.
+    async fn commit(&mut self, batches: Vec<Decoded>, stop: &CancellationToken) -> Result<bool, PipelineError> {
+        let now = self.intake.clock.now_seconds();
+        let mut sealed = Some(self.core_blocking(move |core| core.seal(now, batches)).await??);
+        let mut wait = COMMIT_BACKOFF.0;
+        while let Some(epoch) = sealed.take() {
+            let (epoch, outcome) = self.core_blocking(move |core| core.commit(epoch)).await?;
+            match outcome? {
+                Commit::Committed => self.settle(epoch),
+                Commit::Fenced => return Err(PipelineError::Fenced),
+                Commit::Retry(reason) => {
+                    self.note_pause(&reason);
+                    if stop.is_cancelled() {
+                        return Ok(false);
+                    }
+                    sleep(wait).await;
+                    wait = (wait * 2).min(COMMIT_BACKOFF.1);
+                    sealed = Some(epoch);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn note_pause(&self, reason: &str) {
+        if !self.progress.paused.swap(true, Ordering::Relaxed) {
+            tracing::error!(reason, "commits are refused: nothing is acknowledged until they succeed again");
+        }
+    }
+
+    fn settle(&mut self, epoch: Sealed) {
+        if self.progress.paused.swap(false, Ordering::Relaxed) {
+            tracing::info!("commits succeed again");
+        }
+        self.progress.epochs.fetch_add(1, Ordering::Relaxed);
+        self.progress.observations.fetch_add(epoch.observations, Ordering::Relaxed);
+        self.progress.set_tally(self.core.state.totals.tally.plus(self.core.state.delta.tally));
+        for settle in epoch.settle {
+            settle.tell();
+        }
+    }
+
+    /// Runs something that may block on the disk, with the state, on a thread that may.
+    async fn core_blocking<R: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Core) -> R + Send + 'static,
+    ) -> Result<R, PipelineError> {
+        // The state is gone while the other thread has it; a placeholder keeps its place.
+        let placeholder = Core { store: Arc::clone(&self.core.store), state: State::empty() };
+        let mut core = std::mem::replace(&mut self.core, placeholder);
+        let outcome = tokio::task::spawn_blocking(move || {
+            let outcome = work(&mut core);
+            (core, outcome)
+        });
+        let (core, outcome) = outcome.await.map_err(|panic| PipelineError::Panicked(panic.to_string()))?;
+        self.core = core;
+        Ok(outcome)
+    }
+
+    async fn fold_if_due(&mut self) -> Result<(), PipelineError> {
+        if let Some(folding) = &self.folding {
+            if !folding.is_finished() {
+                return Ok(());
+            }
+            self.finish_fold().await?;
+        }
+        let state = &self.core.state;
+        let is_due = self.last_fold.elapsed() >= self.options.fold_interval
+            || state.delta.keys.len() >= self.options.fold_keys
+            || state.unfolded_bytes >= self.options.fold_bytes;
+        if is_due && !state.delta.is_empty() {
+            self.start_fold().await?;
+        }
+        Ok(())
+    }
+
+    async fn start_fold(&mut self) -> Result<(), PipelineError> {
+        self.last_fold = Instant::now();
+        let fold = self.core_blocking(Core::prepare_fold).await?;
+        let store = Arc::clone(&self.core.store);
+        self.folding = Some(tokio::spawn(write_fold(store, fold)));
+        Ok(())
+    }
+
+    async fn finish_fold(&mut self) -> Result<(), PipelineError> {
+        if let Some(folding) = self.folding.take() {
+            folding.await.map_err(|panic| PipelineError::Panicked(panic.to_string()))??;
+            self.progress.folds.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self, stop: &CancellationToken) -> Result<Totals, PipelineError> {
+        self.batches.close();
+        let mut rest = Vec::new();
+        while let Ok(batch) = self.batches.try_recv() {
+            rest.push(batch);
+        }
+        let committed = rest.is_empty() || self.commit(rest, stop).await?;
+        if self.progress.is_paused() {
+            // The tables can wait: the journal has everything.
+            if let Some(folding) = self.folding.take() {
+                folding.abort();
+            }
+        } else {
+            self.finish_fold().await?;
+            if committed && !self.core.state.delta.is_empty() {
+                self.start_fold().await?;
+                self.finish_fold().await?;
+            }
+        }
+        Ok(self.core.state.current_totals())
+    }
+}
+
+impl Core {
+    fn seal(&mut self, now: dormouse_model::EventTime, batches: Vec<Decoded>) -> Result<Sealed, PipelineError> {
+        self.state.last_seq += 1;
+        let room = self.store.quarantine_room();
+        Ok(seal(self.state.last_seq, now, &mut self.state.window, batches, room)?)
+    }
+
+    fn commit(&mut self, sealed: Sealed) -> (Sealed, Result<Commit, PipelineError>) {
+        let epoch = Epoch {
+            seq: sealed.seq,
+            sealed_at: sealed.sealed_at,
+            body: &sealed.body,
+            quarantine: &sealed.quarantine,
+            released: &sealed.released,
+        };
+        let outcome = match self.store.commit(&epoch) {
+            Ok(Commit::Committed) => self.apply(&sealed.body).map(|()| Commit::Committed),
+            Ok(other) => Ok(other),
+            Err(error) => Err(error.into()),
+        };
+        (sealed, outcome)
+    }
+
+    fn apply(&mut self, body: &[u8]) -> Result<(), PipelineError> {
+        let state = &mut self.state;
+        apply(body, &state.ledger, &mut state.delta, &mut state.totals.unknowns)?;
+        state.unfolded_bytes += body.len();
+        Ok(())
+    }
+
+    fn prepare_fold(&mut self) -> Fold {
+        let state = &mut self.state;
+        state.totals = state.current_totals();
+        state.unfolded_bytes = 0;
+        let delta = std::mem::take(&mut state.delta);
+        fold::prepare(state.last_seq, delta, &state.ledger, &state.window, state.totals.clone())
+    }
+}
+
+/// Writes the tables, as often as it takes.
+async fn write_fold(store: Arc<dyn Store>, fold: Fold) -> Result<(), PipelineError> {
+    let fold = Arc::new(fold);
+    let mut wait = COMMIT_BACKOFF.0;
+    loop {
+        let (store, fold) = (Arc::clone(&store), Arc::clone(&fold));
+        let outcome = tokio::task::spawn_blocking(move || store.fold(&fold)).await;
+        match outcome.map_err(|panic| PipelineError::Panicked(panic.to_string()))?? {
+            Commit::Committed => return Ok(()),
+            Commit::Fenced => return Err(PipelineError::Fenced),
+            Commit::Retry(reason) => {
+                tracing::warn!(reason, "the key tables cannot be written now; the journal keeps what they lack");
+                sleep(wait).await;
+                wait = (wait * 2).min(COMMIT_BACKOFF.1);
+            }
+        }
+    }
+}
+
+fn size_of(batches: &[Decoded]) -> (usize, usize) {
+    let observations = batches.iter().map(|batch| batch.marks.len()).sum();
+    let bytes = batches.iter().map(|batch| batch.observations.len()).sum();
+    (observations, bytes)
+}
