@@ -1,1 +1,78 @@
-fn main(){}
+//! The `dormouse` program: its command line, configuration, wiring, supervision and drain.
+
+mod cli;
+mod commands;
+mod config;
+mod logging;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use config::Config;
+
+/// Wrong usage or configuration, as in `sysexits.h`.
+const EXIT_USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are printed the same way, and are no errors.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match cli.command {
+        Command::Run => with_config(&cli, commands::run::run),
+        Command::Check => with_config(&cli, |config| commands::check::check(&config, &cli.config)),
+        Command::Replay(ref args) if args.use_config => {
+            with_config(&cli, |config| commands::replay::replay(args, &config))
+        }
+        Command::Replay(ref args) => finish(commands::replay::replay(args, &Config::default())),
+        Command::Keys(ref args) => with_store(&cli, &args.from, |from| commands::keys::keys(args, from)),
+        Command::Key(ref args) => with_store(&cli, &args.from, |from| commands::keys::key(args, from)),
+        Command::Status(ref args) => {
+            with_store(&cli, &args.from, |from| commands::status::status(args.output, &from.store))
+        }
+        Command::Quarantine(ref args) => {
+            let from = commands::quarantine::from(args);
+            with_store(&cli, from, |from| commands::quarantine::quarantine(args, &from.store))
+        }
+    }
+}
+
+/// Runs a command that needs the configuration; a bad one stops it before anything else happens.
+fn with_config(cli: &Cli, command: impl FnOnce(Config) -> anyhow::Result<ExitCode>) -> ExitCode {
+    match Config::read(&cli.config) {
+        Ok(config) => finish(command(config)),
+        Err(error) => {
+            show::complain(&format!("{error:#}"));
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+/// Runs a command that reads a store: the one named, else the configured one.
+fn with_store(
+    cli: &Cli,
+    from: &cli::From,
+    command: impl FnOnce(&commands::StoreChoice) -> anyhow::Result<ExitCode>,
+) -> ExitCode {
+    match commands::StoreChoice::of(cli, from) {
+        Ok(choice) => finish(command(&choice)),
+        Err(error) => {
+            show::complain(&format!("{error:#}"));
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+fn finish(outcome: anyhow::Result<ExitCode>) -> ExitCode {
+    outcome.unwrap_or_else(|error| {
+        show::complain(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}

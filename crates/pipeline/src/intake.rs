@@ -233,7 +233,7 @@ impl PipelineIntake {
         let mut decoded = Decoded::new(Arc::clone(&batch.acks));
         for message in &batch.messages {
             let poison = self.decode(message.body.as_bytes(), &batch.source, &mut decoded);
-            let receipt = message.receipt.clone();
+            let receipt = message.receipt;
             match poison {
                 None => decoded.receipts.push(receipt),
                 Some(message) => {

@@ -1,0 +1,23 @@
+//! `dormouse check`: is the configuration right, and what does it mean?
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::config::Config;
+use crate::show::say;
+
+/// The configuration was read and checked already; says what it amounts to.
+pub(crate) fn check(config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
+    let table = config.operation_table()?;
+    say(&format!("{} is right.", path.display()))?;
+    say(&format!("store     {}", config.store.path.display()))?;
+    for source in &config.sources {
+        say(&format!("source    {}: sqs {}", source.name, source.queue_url))?;
+    }
+    if config.sources.is_empty() {
+        say("source    none: `dormouse run` needs at least one [[sources]]")?;
+    }
+    say(&format!("in use    {}", table.in_use_names().join(", ")))?;
+    say(&format!("idle      after {}", humantime::format_duration(config.verdicts.idle_after)))?;
+    Ok(ExitCode::SUCCESS)
+}

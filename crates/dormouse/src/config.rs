@@ -1,0 +1,441 @@
+//! The configuration: one TOML file, checked as a whole before anything is opened or bound.
+//!
+//! Unknown keys are errors that name the line, the key and what is allowed. Any single setting outside the lists can be
+//! overridden by a variable: `DORMOUSE_STORE_PATH` is `path` in `[store]`.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use dormouse_model::OperationTable;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+/// Where the configuration is when nobody says otherwise.
+pub(crate) const DEFAULT_PATH: &str = "/etc/dormouse/dormouse.toml";
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// Where state is kept.
+    pub(crate) store: StoreConfig,
+    /// Where events come from.
+    pub(crate) sources: Vec<SourceConfig>,
+    /// What counts as use.
+    pub(crate) operations: OperationsConfig,
+    /// When a key is called unused.
+    pub(crate) verdicts: VerdictsConfig,
+    /// How events are taken in.
+    pub(crate) ingest: IngestConfig,
+    /// What is logged.
+    pub(crate) log: LogConfig,
+}
+
+/// Where state is kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct StoreConfig {
+    /// The SQLite file.
+    pub(crate) path: PathBuf,
+    /// How many bytes of messages the quarantine keeps.
+    #[serde(deserialize_with = "bytes")]
+    pub(crate) quarantine_bytes: u64,
+    /// How many days of daily counts are kept.
+    pub(crate) keep_days: u32,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        let defaults = dormouse_store::SqliteOptions::at("/var/lib/dormouse/dormouse.db");
+        Self {
+            path: defaults.path,
+            quarantine_bytes: defaults.quarantine_bytes,
+            keep_days: defaults.keep_days,
+        }
+    }
+}
+
+/// One source of events.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SourceConfig {
+    /// Its name in logs and metrics.
+    pub(crate) name: String,
+    /// What it is.
+    #[serde(rename = "type")]
+    pub(crate) kind: SourceKind,
+    /// The queue, `https://sqs.REGION.amazonaws.com/ACCOUNT/NAME`.
+    pub(crate) queue_url: String,
+    /// The Region of the queue; by default the one in its URL.
+    pub(crate) region: Option<String>,
+    /// Another endpoint than AWS's own, for tests and private links.
+    pub(crate) endpoint_url: Option<String>,
+    /// How many receives run at once at the most.
+    #[serde(default = "default_pollers")]
+    pub(crate) max_pollers: usize,
+    /// How long a received message stays hidden from others; extended while it is worked on.
+    #[serde(default = "default_visibility", deserialize_with = "duration")]
+    pub(crate) visibility_timeout: Duration,
+    /// How long a receive waits for messages.
+    #[serde(default = "default_wait", deserialize_with = "duration")]
+    pub(crate) wait_time: Duration,
+    /// What happens to a message that cannot be decoded.
+    #[serde(default)]
+    pub(crate) on_poison: OnPoison,
+}
+
+/// The sorts of sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SourceKind {
+    /// An SQS queue.
+    Sqs,
+}
+
+/// What happens to a message that cannot be decoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OnPoison {
+    /// It is kept in the quarantine and deleted from the queue.
+    #[default]
+    Quarantine,
+    /// It is left to the queue's redrive policy.
+    Redrive,
+}
+
+fn default_pollers() -> usize {
+    32
+}
+
+fn default_visibility() -> Duration {
+    Duration::from_secs(60)
+}
+
+fn default_wait() -> Duration {
+    Duration::from_secs(20)
+}
+
+/// What counts as use.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct OperationsConfig {
+    /// Operations to count as use beside the built-in ones.
+    pub(crate) in_use: Vec<String>,
+    /// Operations not to count as use although the built-in table does.
+    pub(crate) not_in_use: Vec<String>,
+}
+
+/// When a key is called unused.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct VerdictsConfig {
+    /// A key used within this time is in use.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) idle_after: Duration,
+}
+
+impl Default for VerdictsConfig {
+    fn default() -> Self {
+        Self { idle_after: Duration::from_secs(90 * 86_400) }
+    }
+}
+
+/// How events are taken in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct IngestConfig {
+    /// How many ids of counted events are remembered, so that duplicates do not count.
+    pub(crate) id_window: usize,
+    /// An epoch is sealed this long after its first event.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) epoch_interval: Duration,
+    /// The tables are written this often.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) fold_interval: Duration,
+    /// How many bytes of messages may be in flight.
+    #[serde(deserialize_with = "bytes")]
+    pub(crate) in_flight_bytes: u64,
+    /// An event may be ahead of the clock by this much.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) future_tolerance: Duration,
+    /// One that is further ahead is tried again if its time comes within this, and quarantined for good otherwise.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) future_hold: Duration,
+    /// How long a stop waits for what is in flight.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) shutdown_grace: Duration,
+}
+
+impl Default for IngestConfig {
+    fn default() -> Self {
+        Self {
+            id_window: 1_000_000,
+            epoch_interval: Duration::from_millis(200),
+            fold_interval: Duration::from_secs(30),
+            in_flight_bytes: 64 << 20,
+            future_tolerance: Duration::from_secs(300),
+            future_hold: Duration::from_secs(3_600),
+            shutdown_grace: Duration::from_secs(25),
+        }
+    }
+}
+
+/// What is logged.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LogConfig {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter as tracing-subscriber has it.
+    pub(crate) level: String,
+    /// `text` or `json`.
+    pub(crate) format: LogFormat,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Text }
+    }
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines.
+    Json,
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text)
+        .map_err(|error| D::Error::custom(format!("{text:?} is no duration ({error}); write one like \"90d\", \"1h 30m\" or \"200ms\"")))
+}
+
+/// A number of bytes, plain or as text with a unit.
+fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum NumberOrText {
+        Number(u64),
+        Text(String),
+    }
+    const UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
+    let text = match NumberOrText::deserialize(deserializer) {
+        Ok(NumberOrText::Number(number)) => return Ok(number),
+        Ok(NumberOrText::Text(text)) => text,
+        Err(_) => return Err(D::Error::custom("expected a number of bytes, or text like \"64MiB\"")),
+    };
+    for (unit, factor) in UNITS {
+        if let Some(number) = text.strip_suffix(unit) {
+            let number = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+            return number.ok_or_else(|| D::Error::custom(format!("{text:?} is no number of bytes")));
+        }
+    }
+    Err(D::Error::custom(format!("{text:?} is no number of bytes; write one like \"64MiB\" (B, KiB, MiB, GiB)")))
+}
+
+/// The settings that a variable can override: section, key, and whether it is a number.
+const SETTINGS: &[(&str, &str, bool)] = &[
+    ("store", "path", false),
+    ("store", "quarantine_bytes", false),
+    ("store", "keep_days", true),
+    ("verdicts", "idle_after", false),
+    ("ingest", "id_window", true),
+    ("ingest", "epoch_interval", false),
+    ("ingest", "fold_interval", false),
+    ("ingest", "in_flight_bytes", false),
+    ("ingest", "future_tolerance", false),
+    ("ingest", "future_hold", false),
+    ("ingest", "shutdown_grace", false),
+    ("log", "level", false),
+    ("log", "format", false),
+];
+
+impl Config {
+    /// Reads and checks the file at `path`, with the process's `DORMOUSE_…` variables on top.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| {
+            format!("cannot read the configuration {}; name one with --config or DORMOUSE_CONFIG", path.display())
+        })?;
+        Self::parse(&text, std::env::vars()).with_context(|| path.display().to_string())
+    }
+
+    fn parse(text: &str, variables: impl Iterator<Item = (String, String)>) -> anyhow::Result<Self> {
+        let mut config: Self = toml::from_str(text).map_err(|error| anyhow::anyhow!("{}", error.to_string().trim_end()))?;
+        let overrides: Vec<_> = variables.filter_map(|(name, value)| Override::of(name, value)).collect();
+        if !overrides.is_empty() {
+            config = apply_overrides(text, &overrides)?;
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    /// What types alone cannot say.
+    fn check(&self) -> anyhow::Result<()> {
+        self.operation_table().context("[operations]")?;
+        if self.ingest.id_window == 0 {
+            bail!("[ingest] id_window: at least 1; the default is 1000000");
+        }
+        if self.ingest.in_flight_bytes < 1 << 20 {
+            bail!("[ingest] in_flight_bytes: at least \"1MiB\"; the default is \"64MiB\"");
+        }
+        let mut names = BTreeSet::new();
+        for source in &self.sources {
+            source.check().with_context(|| format!("[[sources]] {:?}", source.name))?;
+            if !names.insert(&source.name) {
+                bail!("[[sources]] {:?}: the name is taken by another source", source.name);
+            }
+        }
+        Ok(())
+    }
+
+    /// The operations table with the overrides of this file.
+    pub(crate) fn operation_table(&self) -> anyhow::Result<OperationTable> {
+        let mut table = OperationTable::default();
+        for name in &self.operations.not_in_use {
+            if self.operations.in_use.contains(name) {
+                bail!("{name} is listed as in_use and as not_in_use");
+            }
+            table.override_in_use(name, false).context("not_in_use")?;
+        }
+        for name in &self.operations.in_use {
+            table.override_in_use(name, true).context("in_use")?;
+        }
+        Ok(table)
+    }
+}
+
+impl SourceConfig {
+    fn check(&self) -> anyhow::Result<()> {
+        let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        if self.name.is_empty() || self.name.len() > 64 || !self.name.bytes().all(is_name) {
+            bail!("name: 1 to 64 letters, digits, dashes, dots and underscores");
+        }
+        if !self.queue_url.starts_with("https://") && !self.queue_url.starts_with("http://") {
+            bail!("queue_url: {:?} is no URL; it looks like https://sqs.eu-west-1.amazonaws.com/111122223333/dormouse", self.queue_url);
+        }
+        if !(1..=256).contains(&self.max_pollers) {
+            bail!("max_pollers: 1 to 256");
+        }
+        if !(Duration::from_secs(10)..=Duration::from_secs(43_200)).contains(&self.visibility_timeout) {
+            bail!("visibility_timeout: \"10s\" to \"12h\", which is the most that SQS allows");
+        }
+        if self.wait_time > Duration::from_secs(20) {
+            bail!("wait_time: at most \"20s\", which is the most that SQS allows");
+        }
+        Ok(())
+    }
+}
+
+/// A setting from a variable.
+struct Override {
+    variable: String,
+    section: &'static str,
+    key: &'static str,
+    value: toml::Value,
+}
+
+impl Override {
+    /// Variables that name no setting are none of ours: container platforms invent some with every prefix.
+    fn of(variable: String, text: String) -> Option<Self> {
+        let name = variable.strip_prefix("DORMOUSE_")?.to_ascii_lowercase();
+        let names_it = |(section, key, _): &&(&str, &str, bool)| name == format!("{section}_{key}");
+        let &(section, key, is_number) = SETTINGS.iter().find(names_it)?;
+        let number = if is_number { text.parse().ok().map(toml::Value::Integer) } else { None };
+        Some(Self { variable, section, key, value: number.unwrap_or(toml::Value::String(text)) })
+    }
+}
+
+fn apply_overrides(text: &str, overrides: &[Override]) -> anyhow::Result<Config> {
+    let mut file: toml::Table = toml::from_str(text)?;
+    let mut config = None;
+    for Override { variable, section, key, value } in overrides {
+        let section = file.entry(*section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        if let Some(section) = section.as_table_mut() {
+            section.insert((*key).to_owned(), value.clone());
+        }
+        // One at a time, so that an error can name the variable.
+        let parsed: Config = toml::Value::Table(file.clone()).try_into().with_context(|| format!("the variable {variable}"))?;
+        config = Some(parsed);
+    }
+    config.context("no variable overrides a setting")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str = "[[sources]]\nname = \"bus\"\ntype = \"sqs\"\nqueue_url = \"https://sqs.eu-west-1.amazonaws.com/111122223333/dormouse\"\n";
+
+    fn parse(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::parse(text, variables).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn a_minimal_file_has_defaults_for_the_rest() {
+        let config = parse(MINIMAL, &[]).unwrap();
+        assert_eq!(config.sources[0].max_pollers, 32);
+        assert_eq!(config.store.path, Path::new("/var/lib/dormouse/dormouse.db"));
+        assert_eq!(config.verdicts.idle_after, Duration::from_secs(90 * 86_400));
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_with_line_key_and_what_is_allowed() {
+        let error = parse("[store]\npath = \"/x\"\npaht = \"/y\"\n", &[]).unwrap_err();
+        for part in ["line 3", "paht", "path", "quarantine_bytes"] {
+            assert!(error.contains(part), "{part} is not in: {error}");
+        }
+        assert!(parse("[stroe]\n", &[]).unwrap_err().contains("expected one of"));
+    }
+
+    #[test]
+    fn a_wrong_value_is_an_error_with_its_line() {
+        let error = parse("[verdicts]\nidle_after = \"soon\"\n", &[]).unwrap_err();
+        assert!(error.contains("line 2") && error.contains("\"90d\""), "{error}");
+        let error = parse(&format!("{MINIMAL}on_poison = \"burn\"\n"), &[]).unwrap_err();
+        assert!(error.contains("quarantine") && error.contains("redrive"), "{error}");
+        let error = parse("[store]\nquarantine_bytes = \"64 parsecs\"\n", &[]).unwrap_err();
+        assert!(error.contains("line 2") && error.contains("MiB"), "{error}");
+    }
+
+    #[test]
+    fn variables_override_single_settings_and_are_named_in_errors() {
+        let config = parse(MINIMAL, &[("DORMOUSE_STORE_PATH", "/tmp/d.db"), ("DORMOUSE_INGEST_ID_WINDOW", "10"), ("DORMOUSE_SERVICE_HOST", "10.0.0.1")]).unwrap();
+        assert_eq!(config.store.path, Path::new("/tmp/d.db"));
+        assert_eq!(config.ingest.id_window, 10);
+        let error = parse(MINIMAL, &[("DORMOUSE_INGEST_ID_WINDOW", "many")]).unwrap_err();
+        assert!(error.contains("DORMOUSE_INGEST_ID_WINDOW"), "{error}");
+    }
+
+    #[test]
+    fn every_overridable_setting_exists() {
+        for (section, key, is_number) in SETTINGS {
+            let value = match (*section, *key) {
+                _ if *is_number => "7",
+                ("log", "format") => "json",
+                (_, key) if key.ends_with("bytes") => "2MiB",
+                ("store" | "log", _) => "x",
+                _ => "1h",
+            };
+            let variable = format!("DORMOUSE_{}_{}", section.to_uppercase(), key.to_uppercase());
+            parse(MINIMAL, &[(&variable, value)]).unwrap_or_else(|error| panic!("{variable}: {error}"));
+        }
+    }
+
+    #[test]
+    fn changes_cannot_be_declared_uses() {
+        let error = parse("[operations]\nin_use = [\"DisableKey\"]\n", &[]).unwrap_err();
+        assert!(error.contains("DisableKey changes a key"), "{error}");
+        assert!(parse("[operations]\nin_use = [\"NewOne\"]\nnot_in_use = [\"GetPublicKey\"]\n", &[]).is_ok());
+    }
+
+    #[test]
+    fn two_sources_cannot_share_a_name() {
+        assert!(parse(&format!("{MINIMAL}{MINIMAL}"), &[]).unwrap_err().contains("taken"));
+    }
+}
