@@ -22,6 +22,8 @@ mod document;
 mod evidence;
 mod identity;
 mod key_state;
+#[cfg(test)]
+mod laws;
 mod ledger;
 mod registers;
 mod verdict;
