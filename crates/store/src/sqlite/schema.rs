@@ -17,7 +17,7 @@ const MIGRATIONS: &[&str] = &[FORMAT_1];
 
 const FORMAT_1: &str = "
     -- One value a name: writer, floor, totals.
-    CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 
     -- The spine: one row an epoch.
     CREATE TABLE journal (
