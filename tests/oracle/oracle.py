@@ -499,9 +499,13 @@ class Ledger:
         if (state := DIRECT_STATE[envelope["detail-type"]]) is not None:
             self.key(arn).set_state(time, text(envelope.get("id")) or "", state)
 
-    def aliases_of(self, key: Key) -> list[str] | None:
-        names = sorted(name for (_, _, name), register in self.aliases.items() if register.value == key.arn)
-        return names if names or key.named_by_alias else None
+    def alias_names(self) -> dict[str, list[str]]:
+        """The names that point at each key now; an empty list for a key that some alias has left."""
+        names: dict[str, list[str]] = {arn: [] for arn, key in self.keys.items() if key.named_by_alias}
+        for (_, _, name), register in sorted(self.aliases.items()):
+            if register.value is not None:
+                names[register.value].append(name)
+        return names
 
 
 def alias_place(call: Call, arns: list[str]) -> tuple[str, str, str] | None:
@@ -624,7 +628,7 @@ def take_text(ledger: Ledger, content: str) -> bool:
             if opening := CONTAINER.match(content, position):
                 whole = False
                 position = salvage(ledger, content, opening.end())
-            ledger.malformed += 1
+            ledger.malformed += position < len(content)
             position = next_line(content, position)
         position = SPACE.match(content, position).end()
     return whole
@@ -709,19 +713,19 @@ def wanted_json(key: Key, received: set[str]) -> dict[str, Any] | None:
     return {"since": shown(min(key.wanted)), "last": shown(max(key.wanted)), "count": key.count("wanted", received)}
 
 
-def key_json(ledger: Ledger, key: Key) -> dict[str, Any]:
+def key_json(key: Key, aliases: list[str] | None, received: set[str]) -> dict[str, Any]:
     use, attempt = key.last.get("use"), key.last.get("attempt")
     tags = {tag: register.value for tag, register in sorted(key.tags.items()) if register.value is not None}
     return {
         "arn": key.arn,
         "last_use": use and use.as_use(),
         "last_attempt": attempt and attempt.as_attempt(),
-        "wanted": wanted_json(key, ledger.received),
-        "uses": key.count("use", ledger.received),
-        "attempts": key.count("attempt", ledger.received),
-        "changes": key.count("change", ledger.received),
+        "wanted": wanted_json(key, received),
+        "uses": key.count("use", received),
+        "attempts": key.count("attempt", received),
+        "changes": key.count("change", received),
         "state": "Deleted" if key.deleted else key.state.value,
-        "aliases": ledger.aliases_of(key),
+        "aliases": aliases,
         "tags": tags if key.tags else None,
         "created": shown(key.created),
     }
@@ -731,8 +735,10 @@ def document(ledger: Ledger) -> dict[str, Any]:
     def total(kind: str) -> int:
         return sum(key.count(kind, ledger.received) for key in ledger.keys.values())
 
+    aliases = ledger.alias_names()
+    listed = [key for _, key in sorted(ledger.keys.items()) if key.is_listed]
     return {
-        "keys": [key_json(ledger, key) for _, key in sorted(ledger.keys.items()) if key.is_listed],
+        "keys": [key_json(key, aliases.get(key.arn), ledger.received) for key in listed],
         "records": {
             "read": ledger.read,
             "kms": ledger.kms,

@@ -2,14 +2,15 @@
 //!
 //! Regions, partitions and irregular key ids appear in every key, so keys hold a small number instead of the name.
 //! Names arrive from hostile input; the bound keeps an attacker who invents names from filling memory. Names in the
-//! seed are found without a lock.
+//! seed are found without a lock, and by hash: they are looked up several times for every event.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-/// Names by number and numbers by name. The first numbers are those of the (sorted) seed.
+/// Names by number and numbers by name. The first numbers are those of the seed.
 pub(crate) struct Names {
     seed: &'static [&'static str],
+    seed_numbers: HashMap<&'static str, u16>,
     bound: usize,
     added: RwLock<Added>,
 }
@@ -21,16 +22,21 @@ struct Added {
 }
 
 impl Names {
-    /// A table that starts with `seed`, which must be sorted, and takes names until it holds `bound` of them.
+    /// A table that starts with `seed`, and takes names until it holds `bound` of them.
     pub(crate) fn new(seed: &'static [&'static str], bound: u16) -> Self {
-        debug_assert!(seed.is_sorted(), "the seed is searched by bisection");
-        Self { seed, bound: usize::from(bound), added: RwLock::default() }
+        let seed_numbers = seed.iter().copied().zip(0..).collect();
+        Self { seed, seed_numbers, bound: usize::from(bound), added: RwLock::default() }
+    }
+
+    /// The number of `name` if it is in the seed.
+    pub(crate) fn seed_number(&self, name: &str) -> Option<u16> {
+        self.seed_numbers.get(name).copied()
     }
 
     /// The number of `name`, entering it if it is new; `None` if it is new and the table is full.
     pub(crate) fn number(&self, name: &str) -> Option<u16> {
-        if let Ok(place) = self.seed.binary_search(&name) {
-            return u16::try_from(place).ok();
+        if let Some(number) = self.seed_number(name) {
+            return Some(number);
         }
         if let Some(&number) = self.added.read().unwrap_or_else(PoisonError::into_inner).numbers.get(name) {
             return Some(number);

@@ -14,4 +14,5 @@
 
 pub mod records;
 pub mod sqs;
+mod uuid;
 mod wire;

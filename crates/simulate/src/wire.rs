@@ -53,7 +53,10 @@ pub(crate) async fn bind() -> io::Result<(TcpListener, String)> {
 impl Server {
     /// Serves on the current runtime.
     pub(crate) fn start<S: Service>(listener: TcpListener, service: Arc<S>) -> Self {
-        let server = Self { cancelled: CancellationToken::new(), tasks: TaskTracker::new() };
+        let server = Self {
+            cancelled: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
         let (cancelled, tasks) = (server.cancelled.clone(), server.tasks.clone());
         server.tasks.spawn(accept(listener, service, cancelled, tasks));
         server
@@ -73,7 +76,12 @@ impl Drop for Server {
     }
 }
 
-async fn accept<S: Service>(listener: TcpListener, service: Arc<S>, cancelled: CancellationToken, tasks: TaskTracker) {
+async fn accept<S: Service>(
+    listener: TcpListener,
+    service: Arc<S>,
+    cancelled: CancellationToken,
+    tasks: TaskTracker,
+) {
     loop {
         let accepted = tokio::select! {
             () = cancelled.cancelled() => return,
@@ -99,10 +107,15 @@ async fn converse<S: Service>(stream: TcpStream, service: Arc<S>) {
     let _ = stream.set_nodelay(true);
     let respond = service_fn(move |request| respond(service.clone(), request));
     // An error here is a client that went away or a connection that was to be dropped: both are wanted.
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), respond).await;
+    let _ = http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), respond)
+        .await;
 }
 
-async fn respond<S: Service>(service: Arc<S>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, HungUp> {
+async fn respond<S: Service>(
+    service: Arc<S>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, HungUp> {
     let (head, body) = request.into_parts();
     let Ok(body) = Limited::new(body, LARGEST_REQUEST).collect().await else {
         let mut response = Response::new(Full::default());
@@ -126,4 +139,3 @@ impl fmt::Display for HungUp {
 }
 
 impl std::error::Error for HungUp {}
-

@@ -155,6 +155,33 @@ impl Unknowns {
         operation.last = operation.last.max(at);
     }
 
+    /// Adds what somebody else noted.
+    pub fn merge(&mut self, other: Self) {
+        for (name, theirs) in other.operations {
+            if !self.operations.contains_key(&name) && self.operations.len() >= MOST_UNKNOWN_OPERATIONS {
+                self.operations_overflow += theirs.calls;
+                continue;
+            }
+            let new = UnknownOperation { calls: 0, hold_back: 0, last: theirs.last };
+            let mine = self.operations.entry(name).or_insert(new);
+            mine.calls += theirs.calls;
+            mine.hold_back += theirs.hold_back;
+            mine.last = mine.last.max(theirs.last);
+        }
+        for (name, theirs) in other.unresolved {
+            if !self.unresolved.contains_key(&name) && self.unresolved.len() >= MOST_UNRESOLVED {
+                self.unresolved_overflow += theirs.count;
+                continue;
+            }
+            let mine = self.unresolved.entry(name).or_insert(Unresolved { count: 0, ..theirs });
+            mine.count += theirs.count;
+            mine.first = mine.first.min(theirs.first);
+            mine.last = mine.last.max(theirs.last);
+        }
+        self.operations_overflow += other.operations_overflow;
+        self.unresolved_overflow += other.unresolved_overflow;
+    }
+
     /// Notes an observation on a name that is no key.
     pub fn note_unresolved(
         &mut self,

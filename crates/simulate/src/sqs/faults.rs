@@ -31,7 +31,8 @@ pub struct Fault {
     pub entry_failed: f64,
     /// `ReceiveMessage`: the chance, for each message handed out, that it is handed out again although in flight.
     pub duplicated: f64,
-    /// `SendMessage(Batch)`: the chance that a message becomes visible only after [`Fault::lateness`].
+    /// `SendMessage`, and with it all other ways to send: the chance that a message becomes visible only after
+    /// [`Fault::lateness`].
     pub late: f64,
     /// How late a late message is, by the double's clock.
     pub lateness: Duration,
@@ -109,8 +110,13 @@ pub(super) struct EntryChances {
 
 impl Faults {
     pub(super) fn new(seed: u64) -> Self {
-        let board = Board { random: fastrand::Rng::with_seed(seed), faults: [const { None }; Operation::ALL.len()] };
-        Self { board: Arc::new(Mutex::new(board)) }
+        let board = Board {
+            random: fastrand::Rng::with_seed(seed),
+            faults: [const { None }; Operation::ALL.len()],
+        };
+        Self {
+            board: Arc::new(Mutex::new(board)),
+        }
     }
 
     /// From now on `operation` suffers from `fault` and from no other.
@@ -140,7 +146,9 @@ impl Faults {
         let mut board = lock(&self.board);
         let Board { random, faults } = &mut *board;
         let place = &mut faults[operation.index()];
-        let Some(fault) = place else { return Roll::default() };
+        let Some(fault) = place else {
+            return Roll::default();
+        };
         if let Some(left) = &mut fault.requests {
             if *left == 0 {
                 *place = None;
@@ -159,7 +167,10 @@ impl Faults {
     /// The chances for single messages, without a request.
     pub(super) fn entries(&self, operation: Operation) -> EntryChances {
         let board = lock(&self.board);
-        board.faults[operation.index()].as_ref().map(Fault::entry_chances).unwrap_or_default()
+        board.faults[operation.index()]
+            .as_ref()
+            .map(Fault::entry_chances)
+            .unwrap_or_default()
     }
 
     /// Whether something with this chance happens.
@@ -207,5 +218,8 @@ fn roll_mishap(random: &mut fastrand::Rng, fault: &Fault) -> Option<Mishap> {
         (fault.internal_error, Mishap::InternalError),
         (fault.unavailable, Mishap::Unavailable),
     ];
-    chances.into_iter().find(|&(chance, _)| happens(random, chance)).map(|(_, mishap)| mishap)
+    chances
+        .into_iter()
+        .find(|&(chance, _)| happens(random, chance))
+        .map(|(_, mishap)| mishap)
 }

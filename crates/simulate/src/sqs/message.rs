@@ -6,9 +6,11 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
+use crate::uuid::Uuid;
+
 /// The id of a message: a UUID, the same at every delivery and in the dead-letter queue.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MessageId(u128);
+pub struct MessageId(Uuid);
 
 /// The text is no message id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,17 +19,13 @@ pub struct ParseMessageIdError;
 
 impl MessageId {
     pub(super) fn random(random: &mut fastrand::Rng) -> Self {
-        // Version 4, variant 1.
-        let bits = random.u128(..) & !(0xf << 76) & !(0x3 << 62);
-        Self(bits | 4 << 76 | 2 << 62)
+        Self(Uuid::from_random(random.u128(..)))
     }
 }
 
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = |from: u32, bits: u32| (self.0 >> from) & ((1 << bits) - 1);
-        let (a, b, c, d, e) = (digits(96, 32), digits(80, 16), digits(64, 16), digits(48, 16), digits(0, 48));
-        write!(f, "{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
+        fmt::Display::fmt(&self.0, f)
     }
 }
 
@@ -41,9 +39,7 @@ impl FromStr for MessageId {
     type Err = ParseMessageIdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digits: String = text.chars().filter(|&c| c != '-').collect();
-        let id = u128::from_str_radix(&digits, 16).map(Self).map_err(|_| ParseMessageIdError)?;
-        if id.to_string() == text { Ok(id) } else { Err(ParseMessageIdError) }
+        Uuid::parse(text).map(Self).ok_or(ParseMessageIdError)
     }
 }
 
@@ -65,7 +61,10 @@ impl Body {
     pub(super) fn new(text: &str) -> Self {
         // A string always serialises.
         let json = serde_json::to_string(text).unwrap_or_default();
-        Self { json: json.into(), md5: md5::compute(text) }
+        Self {
+            json: json.into(),
+            md5: md5::compute(text),
+        }
     }
 
     pub(super) fn md5(&self) -> String {
@@ -125,7 +124,11 @@ impl Handle {
 
 impl fmt::Display for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { queue, sequence, receive } = self;
+        let Self {
+            queue,
+            sequence,
+            receive,
+        } = self;
         write!(f, "{HANDLE_PREFIX}{queue:08x}{sequence:016x}{receive:08x}")
     }
 }
@@ -159,7 +162,11 @@ impl Message {
     /// Appends the message as `ReceiveMessage` shows it. Nothing in it needs escaping but the body, which is escaped.
     pub(super) fn write(&self, out: &mut Vec<u8>, handle: Handle, asked: Attributes) {
         // Writing to a Vec cannot fail.
-        let _ = write!(out, r#"{{"MessageId":"{}","ReceiptHandle":"{handle}","MD5OfBody":"{:x}","Body":"#, self.id, self.body.md5);
+        let _ = write!(
+            out,
+            r#"{{"MessageId":"{}","ReceiptHandle":"{handle}","MD5OfBody":"{:x}","Body":"#,
+            self.id, self.body.md5
+        );
         out.extend_from_slice(self.body.json.as_bytes());
         let attributes_start = out.len();
         out.extend_from_slice(br#","Attributes":{"#);
@@ -172,7 +179,11 @@ impl Message {
         };
         attribute(asked.receives, "ApproximateReceiveCount", &self.receives);
         attribute(asked.sent, "SentTimestamp", &self.sent);
-        attribute(asked.first_received, "ApproximateFirstReceiveTimestamp", &self.first_received);
+        attribute(
+            asked.first_received,
+            "ApproximateFirstReceiveTimestamp",
+            &self.first_received,
+        );
         attribute(asked.sender, "SenderId", &"AIDAEXAMPLESENDER0000");
         if let Some(arn) = &self.redriven_from {
             attribute(asked.redriven_from, "DeadLetterQueueSourceArn", arn);
@@ -197,7 +208,11 @@ mod tests {
         assert_eq!(&id.to_string()[14..15], "4");
         assert_eq!("x".parse::<MessageId>(), Err(ParseMessageIdError));
 
-        let handle = Handle { queue: 3, sequence: 1 << 40, receive: 7 };
+        let handle = Handle {
+            queue: 3,
+            sequence: 1 << 40,
+            receive: 7,
+        };
         assert_eq!(Handle::parse(&handle.to_string()), Some(handle));
         assert_eq!(Handle::parse("AQEBnonsense"), None);
     }

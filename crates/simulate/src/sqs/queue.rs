@@ -112,9 +112,12 @@ pub(super) struct ReceiveOrder {
     pub(super) visibility_ms: Option<i64>,
     pub(super) attributes: Attributes,
     pub(super) duplicate_chance: f64,
+    /// Whether there is a dead-letter queue to take what was received too often.
+    pub(super) may_redrive: bool,
 }
 
 /// What a receive found.
+#[derive(Default)]
 pub(super) struct Handed {
     /// The messages as JSON objects with commas between them.
     pub(super) json: Vec<u8>,
@@ -125,6 +128,8 @@ pub(super) struct Handed {
     pub(super) more: bool,
     /// Too many messages are in flight already.
     pub(super) over_limit: bool,
+    /// What the next receive gets again.
+    to_duplicate: Vec<u64>,
 }
 
 /// What a delete met.
@@ -166,16 +171,40 @@ impl Queue {
             counters: QueueCounters::default(),
         };
         let (name, arrivals, state) = (name.into(), Notify::new(), Mutex::new(state));
-        Self { name, url, arn, options, arrivals, number, old_handles_delete, log, state }
+        Self {
+            name,
+            url,
+            arn,
+            options,
+            arrivals,
+            number,
+            old_handles_delete,
+            log,
+            state,
+        }
     }
 
     /// Puts a new message in, visible after `delay_ms`.
     pub(super) fn send(&self, now: i64, body: Body, delay_ms: i64) -> MessageId {
         let mut state = lock(&self.state);
         let id = MessageId::random(&mut state.random);
-        let place = if delay_ms > 0 { Place::Delayed { until: now + delay_ms } } else { Place::Visible };
-        let message =
-            Message { id, body, sent: now, first_received: 0, last_received: 0, receives: 0, place, redriven_from: None };
+        let place = if delay_ms > 0 {
+            Place::Delayed {
+                until: now + delay_ms,
+            }
+        } else {
+            Place::Visible
+        };
+        let message = Message {
+            id,
+            body,
+            sent: now,
+            first_received: 0,
+            last_received: 0,
+            receives: 0,
+            place,
+            redriven_from: None,
+        };
         self.insert(&mut state, now, message);
         id
     }
@@ -213,18 +242,20 @@ impl Queue {
     pub(super) fn receive(&self, now: i64, order: &ReceiveOrder) -> Handed {
         let mut state = lock(&self.state);
         state.release(now);
-        let mut handed =
-            Handed { json: Vec::new(), count: 0, redriven: Vec::new(), more: false, over_limit: false };
+        let mut handed = Handed::default();
         if state.counters.in_flight >= self.options.in_flight_limit {
             handed.over_limit = true;
             return handed;
         }
         while handed.count < order.most {
-            let Some(sequence) = state.next_candidate(self.options.reorder_window) else { break };
-            if !self.retire(&mut state, now, sequence, &mut handed.redriven) {
+            let Some(sequence) = state.next_candidate(self.options.reorder_window) else {
+                break;
+            };
+            if !self.retire(&mut state, now, sequence, order.may_redrive, &mut handed.redriven) {
                 self.hand_out(&mut state, now, sequence, order, &mut handed);
             }
         }
+        state.duplicates.extend(handed.to_duplicate.drain(..));
         handed.more = !state.visible.is_empty() || !state.duplicates.is_empty();
         state.counters.most_in_flight = state.counters.most_in_flight.max(state.counters.in_flight);
         state.counters.empty_receives += u64::from(handed.count == 0);
@@ -232,13 +263,27 @@ impl Queue {
     }
 
     /// Takes a visible message out of the queue if it is too old or was received too often.
-    fn retire(&self, state: &mut State, now: i64, sequence: u64, redriven: &mut Vec<Message>) -> bool {
-        let Some(message) = state.messages.get(&sequence) else { return true };
+    fn retire(
+        &self,
+        state: &mut State,
+        now: i64,
+        sequence: u64,
+        may_redrive: bool,
+        redriven: &mut Vec<Message>,
+    ) -> bool {
+        let Some(message) = state.messages.get(&sequence) else {
+            return true;
+        };
         if message.place != Place::Visible {
             return false;
         }
         let expired = now - message.sent > i64::from(self.options.retention_seconds) * 1_000;
-        let exhausted = self.options.redrive.as_ref().is_some_and(|(_, most)| message.receives >= *most);
+        let exhausted = may_redrive
+            && self
+                .options
+                .redrive
+                .as_ref()
+                .is_some_and(|(_, most)| message.receives >= *most);
         let event = match (expired, exhausted) {
             (true, _) => MessageEvent::Expired,
             (_, true) => MessageEvent::Redriven,
@@ -255,9 +300,24 @@ impl Queue {
         true
     }
 
-    fn hand_out(&self, state: &mut State, now: i64, sequence: u64, order: &ReceiveOrder, handed: &mut Handed) {
-        let State { random, messages, hidden, counters, duplicates, .. } = state;
-        let Some(message) = messages.get_mut(&sequence) else { return };
+    fn hand_out(
+        &self,
+        state: &mut State,
+        now: i64,
+        sequence: u64,
+        order: &ReceiveOrder,
+        handed: &mut Handed,
+    ) {
+        let State {
+            random,
+            messages,
+            hidden,
+            counters,
+            ..
+        } = state;
+        let Some(message) = messages.get_mut(&sequence) else {
+            return;
+        };
         let mut event = MessageEvent::Received;
         if let Place::InFlight { until } = message.place {
             hidden.remove(&(until, sequence));
@@ -266,7 +326,9 @@ impl Queue {
         } else {
             counters.in_flight += 1;
         }
-        let visibility = order.visibility_ms.unwrap_or(i64::from(self.options.visibility_seconds) * 1_000);
+        let visibility = order
+            .visibility_ms
+            .unwrap_or(i64::from(self.options.visibility_seconds) * 1_000);
         let until = now + visibility;
         message.place = Place::InFlight { until };
         hidden.insert((until, sequence));
@@ -278,15 +340,20 @@ impl Queue {
         }
         message.receives += 1;
         message.last_received = now;
-        if happens(random, order.duplicate_chance) {
-            duplicates.push_back(sequence);
+        // A duplicate is not duplicated again, and never comes in the answer that it is a duplicate of.
+        if event == MessageEvent::Received && happens(random, order.duplicate_chance) {
+            handed.to_duplicate.push(sequence);
         }
         self.log.note(now, &self.name, message.id, event);
 
         if handed.count > 0 {
             handed.json.push(b',');
         }
-        let handle = Handle { queue: self.number, sequence, receive: message.receives };
+        let handle = Handle {
+            queue: self.number,
+            sequence,
+            receive: message.receives,
+        };
         message.write(&mut handed.json, handle, order.attributes);
         handed.count += 1;
     }
@@ -294,7 +361,9 @@ impl Queue {
     /// Deletes a message; if `forget`, only says so.
     pub(super) fn delete(&self, now: i64, handle: &str, forget: bool) -> Deletion {
         let mut state = lock(&self.state);
-        let Some(handle) = self.parse_handle(&state, handle) else { return Deletion::InvalidHandle };
+        let Some(handle) = self.parse_handle(&state, handle) else {
+            return Deletion::InvalidHandle;
+        };
         state.release(now);
         let Some(message) = state.messages.get(&handle.sequence) else {
             state.counters.deletes_repeated += 1;
@@ -307,7 +376,9 @@ impl Queue {
             self.log.note(now, &self.name, id, MessageEvent::DeleteIgnored);
             return Deletion::Accepted(id, body);
         }
-        let Some(message) = state.messages.remove(&handle.sequence) else { return Deletion::Repeated };
+        let Some(message) = state.messages.remove(&handle.sequence) else {
+            return Deletion::Repeated;
+        };
         state.unhide(handle.sequence, message.place);
         state.counters.deleted += 1;
         self.log.note(now, &self.name, message.id, MessageEvent::Deleted);
@@ -315,12 +386,24 @@ impl Queue {
     }
 
     /// Sets the visibility timeout of a message in flight to end `timeout_ms` from now.
-    pub(super) fn change_visibility(&self, now: i64, handle: &str, timeout_ms: i64) -> Result<(), VisibilityRefusal> {
+    pub(super) fn change_visibility(
+        &self,
+        now: i64,
+        handle: &str,
+        timeout_ms: i64,
+    ) -> Result<(), VisibilityRefusal> {
         let mut state = lock(&self.state);
-        let handle = self.parse_handle(&state, handle).ok_or(VisibilityRefusal::InvalidHandle)?;
+        let handle = self
+            .parse_handle(&state, handle)
+            .ok_or(VisibilityRefusal::InvalidHandle)?;
         state.release(now);
-        let message = state.messages.get_mut(&handle.sequence).ok_or(VisibilityRefusal::Gone)?;
-        let Place::InFlight { until } = message.place else { return Err(VisibilityRefusal::NotInFlight) };
+        let message = state
+            .messages
+            .get_mut(&handle.sequence)
+            .ok_or(VisibilityRefusal::Gone)?;
+        let Place::InFlight { until } = message.place else {
+            return Err(VisibilityRefusal::NotInFlight);
+        };
         if handle.receive != message.receives {
             return Err(VisibilityRefusal::NotInFlight);
         }
@@ -329,7 +412,8 @@ impl Queue {
             return Err(VisibilityRefusal::TooLong);
         }
         message.place = Place::InFlight { until: new_until };
-        self.log.note(now, &self.name, message.id, MessageEvent::VisibilityChanged);
+        self.log
+            .note(now, &self.name, message.id, MessageEvent::VisibilityChanged);
         state.hidden.remove(&(until, handle.sequence));
         state.hidden.insert((new_until, handle.sequence));
         state.counters.visibility_changes += 1;
@@ -352,7 +436,10 @@ impl Queue {
         let mut state = lock(&self.state);
         state.release(now);
         let counters = state.counters;
-        QueueCounters { visible: state.messages.len() - counters.in_flight - counters.delayed, ..counters }
+        QueueCounters {
+            visible: state.messages.len() - counters.in_flight - counters.delayed,
+            ..counters
+        }
     }
 
     /// Forgets all messages.
@@ -371,8 +458,12 @@ impl Queue {
         let state = lock(&self.state);
         let mut sequences: Vec<&u64> = state.messages.keys().collect();
         sequences.sort_unstable();
-        let messages = sequences.into_iter().filter_map(|sequence| state.messages.get(sequence));
-        messages.map(|message| (message.id, message.body.text())).collect()
+        let messages = sequences
+            .into_iter()
+            .filter_map(|sequence| state.messages.get(sequence));
+        messages
+            .map(|message| (message.id, message.body.text()))
+            .collect()
     }
 }
 
@@ -383,7 +474,9 @@ impl State {
             && until <= now
         {
             self.hidden.pop_first();
-            let Some(message) = self.messages.get_mut(&sequence) else { continue };
+            let Some(message) = self.messages.get_mut(&sequence) else {
+                continue;
+            };
             match message.place {
                 Place::InFlight { .. } => self.counters.in_flight -= 1,
                 Place::Delayed { .. } => self.counters.delayed -= 1,

@@ -1,0 +1,544 @@
+//! The walk through a message: which text is a record, which an envelope, and which neither.
+//!
+//! Shapes decide, never the order of members. The name that an object begins with is a hint at which struct to try
+//! first, so that the common shapes are parsed in one pass; whatever does not fit is outlined and looked at member by
+//! member. Precedence, where an object could be several things: a list of `Records`, a record, a notification, an
+//! event.
+//!
+//! Envelopes nest. What the outermost one vouches for (EventBridge stamps the true account on an event) binds
+//! everything inside, so that nobody can smuggle in a record of another account by wrapping it once more.
+
+use dormouse_model::{EventTime, OperationTable};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::direct::{DirectEvent, Told};
+use crate::gzip;
+use crate::observe::{Refusal, Vouched, observe};
+use crate::reason::quoted;
+use crate::recovery::{Cursor, Found};
+use crate::scan::{end_of_value, is_deeper_than, next_line, skip_blanks, skip_separators};
+use crate::shape::{Bridge, KMS, Members, Notification, Outline, Record, first_name, leading_records, text_of};
+use crate::text::Text;
+use crate::{Bad, BadClass, Limits, Outcome, Reason};
+
+/// What an aggregated Kinesis record begins with.
+const AGGREGATE_MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
+/// UTF-8's byte order mark.
+const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
+
+/// Turns messages into outcomes. Holds no state between messages, so one serves any number of threads.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    table: OperationTable,
+    limits: Limits,
+}
+
+impl Decoder {
+    /// A decoder that reads operations by this table.
+    pub fn new(table: OperationTable, limits: Limits) -> Self {
+        Self { table, limits }
+    }
+
+    /// Visits every record of a message once, in the message's order.
+    ///
+    /// The body may be plain or gzip, and hold one record or many in any of the envelopes. What is from later than
+    /// `now` and the tolerance is visited as [`BadClass::Future`].
+    pub fn decode(&self, body: &[u8], now: EventTime, visit: &mut dyn FnMut(Outcome<'_>)) {
+        let mut walk = Walk { decoder: self, now, visit, ends_cut_off: false };
+        if !gzip::is_gzip(body) {
+            return walk.message(body, Wrapping::default());
+        }
+        match gzip::inflate(body, self.limits.max_decompressed) {
+            Ok(text) => walk.message(&text, Wrapping::default()),
+            Err(error) => walk.malformed(error.into(), Wrapping::default(), body),
+        }
+    }
+}
+
+/// Parses a single record, bare or in an EventBridge envelope, and drops it: the measure that benches hold
+/// [`Decoder::decode`] against.
+#[doc(hidden)]
+pub fn parse_only(body: &[u8]) -> bool {
+    match guess(body) {
+        Guess::Record => parse::<Record<'_>>(body).is_some_and(|(record, _)| record.has_shape()),
+        Guess::Bridge => parse::<Bridge<'_>>(body).is_some_and(|(bridge, _)| bridge.has_shape()),
+        Guess::Notification | Guess::Other => false,
+    }
+}
+
+/// Which struct an object may fit.
+enum Guess {
+    Record,
+    Bridge,
+    Notification,
+    Other,
+}
+
+fn guess(object: &[u8]) -> Guess {
+    match first_name(object) {
+        None => Guess::Other,
+        Some(b"version" | b"id" | b"detail-type" | b"source" | b"account" | b"time" | b"region" | b"detail") => {
+            Guess::Bridge
+        }
+        Some(b"Type" | b"MessageId" | b"TopicArn" | b"Message") => Guess::Notification,
+        Some(_) => Guess::Record,
+    }
+}
+
+/// The value that a text begins with, and its length.
+fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Option<(T, usize)> {
+    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<T>();
+    let value = values.next()?.ok()?;
+    Some((value, values.byte_offset()))
+}
+
+/// What is wrapped around a text.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wrapping<'a> {
+    wraps: usize,
+    vouched: Vouched<'a>,
+    /// Two envelopes vouch for different accounts: the outer is in `vouched`, this is the inner.
+    contradicted_by: Option<&'a str>,
+    /// An envelope names its account in something else than a text.
+    is_unreadable: bool,
+}
+
+impl<'a> Wrapping<'a> {
+    fn vouched_by(mut self, account: &'a str, region: &'a str) -> Self {
+        if self.vouched.account.is_empty() {
+            self.vouched.account = account;
+        } else if !account.is_empty() && account != self.vouched.account {
+            self.contradicted_by = Some(account);
+        }
+        if !region.is_empty() {
+            self.vouched.region = region;
+        }
+        self
+    }
+
+    fn refuse_contradictions(&self) -> Result<(), Reason> {
+        if self.is_unreadable {
+            return Err(Reason::WrongType("the envelope's account is no text".to_owned()));
+        }
+        match self.contradicted_by {
+            None => Ok(()),
+            Some(inner) => {
+                Err(Reason::AccountMismatch { envelope: quoted(self.vouched.account), inner: quoted(inner) })
+            }
+        }
+    }
+}
+
+/// What can be read of a record that is not applied.
+#[derive(Clone, Copy, Debug, Default)]
+struct About<'a> {
+    event_id: &'a str,
+    account: &'a str,
+    region: &'a str,
+}
+
+/// One message on its way to the visitor.
+struct Walk<'d> {
+    decoder: &'d Decoder,
+    now: EventTime,
+    visit: &'d mut dyn FnMut(Outcome<'_>),
+    /// The last outcome was about a piece that broke off: the list it ends needs no outcome of its own.
+    ends_cut_off: bool,
+}
+
+impl Walk<'_> {
+    fn tell(&mut self, outcome: Outcome<'_>) {
+        self.ends_cut_off = matches!(&outcome, Outcome::Bad(bad) if bad.reason == Reason::CutOff);
+        (self.visit)(outcome);
+    }
+
+    fn bad(&mut self, class: BadClass, reason: Reason, about: About<'_>, wrapping: Wrapping<'_>, excerpt: &[u8]) {
+        let account = if about.account.is_empty() { wrapping.vouched.account } else { about.account };
+        let region = if about.region.is_empty() { wrapping.vouched.region } else { about.region };
+        self.tell(Outcome::Bad(Bad {
+            class,
+            reason,
+            event_id: (!about.event_id.is_empty()).then_some(about.event_id),
+            account: account.parse().ok(),
+            region: region.parse().ok(),
+            excerpt,
+        }));
+    }
+
+    fn malformed(&mut self, reason: Reason, wrapping: Wrapping<'_>, excerpt: &[u8]) {
+        self.bad(BadClass::Malformed, reason, About::default(), wrapping, excerpt);
+    }
+
+    /// A text that holds any number of documents, one behind the other.
+    fn message(&mut self, text: &[u8], wrapping: Wrapping<'_>) {
+        let text = text.strip_prefix(&BYTE_ORDER_MARK).unwrap_or(text);
+        if text.starts_with(&AGGREGATE_MAGIC) {
+            return self.malformed(Reason::Aggregated, wrapping, text);
+        }
+        let mut cursor = Cursor::new(text, skip_blanks(text, 0));
+        if cursor.byte().is_none() {
+            return self.malformed(Reason::Empty, wrapping, text);
+        }
+        while let Some(byte) = cursor.byte() {
+            match byte {
+                b'{' => self.object(&mut cursor, wrapping),
+                b'[' => self.list(&mut cursor, wrapping),
+                _ => self.junk_lines(&mut cursor, wrapping),
+            }
+            cursor.at = skip_separators(text, cursor.at);
+        }
+    }
+
+    /// Lines on which nothing begins that could be a record.
+    fn junk_lines(&mut self, cursor: &mut Cursor<'_>, wrapping: Wrapping<'_>) {
+        let begin = cursor.at;
+        while cursor.byte().is_some_and(|byte| !matches!(byte, b'{' | b'[')) {
+            cursor.at = skip_blanks(cursor.text, next_line(cursor.text, cursor.at));
+        }
+        let junk = cursor.text[begin..cursor.at].trim_ascii_end();
+        self.malformed(what_is_wrong_with(junk), wrapping, junk);
+    }
+
+    /// The list that the cursor is at.
+    fn list(&mut self, cursor: &mut Cursor<'_>, wrapping: Wrapping<'_>) {
+        if let Some(wrapping) = self.deeper(cursor, wrapping) {
+            cursor.at += 1;
+            self.elements(cursor, wrapping);
+        }
+    }
+
+    /// One more envelope; none if there are too many, which moves behind what the cursor is at.
+    fn deeper<'a>(&mut self, cursor: &mut Cursor<'_>, wrapping: Wrapping<'a>) -> Option<Wrapping<'a>> {
+        let deeper = self.wrapped(wrapping);
+        if deeper.is_none() {
+            let begin = cursor.at;
+            cursor.find();
+            let skipped = &cursor.text[begin..cursor.at];
+            self.malformed(Reason::TooManyWraps(self.decoder.limits.max_wraps), wrapping, skipped);
+        }
+        deeper
+    }
+
+    fn wrapped<'a>(&self, wrapping: Wrapping<'a>) -> Option<Wrapping<'a>> {
+        let has_room = wrapping.wraps < self.decoder.limits.max_wraps;
+        has_room.then_some(Wrapping { wraps: wrapping.wraps + 1, ..wrapping })
+    }
+
+    /// The elements of a list, and its closing bracket. Says whether there was one.
+    fn elements(&mut self, cursor: &mut Cursor<'_>, wrapping: Wrapping<'_>) -> bool {
+        loop {
+            cursor.at = skip_separators(cursor.text, cursor.at);
+            match cursor.byte() {
+                Some(b'{') => self.object(cursor, wrapping),
+                Some(b'[') => self.list(cursor, wrapping),
+                Some(b']') => {
+                    cursor.at += 1;
+                    return true;
+                }
+                Some(_) => self.junk_elements(cursor, wrapping),
+                None => {
+                    if !self.ends_cut_off {
+                        self.malformed(Reason::CutOff, wrapping, b"");
+                    }
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Elements that are no objects and no lists, up to the next that is, or the end of the line.
+    fn junk_elements(&mut self, cursor: &mut Cursor<'_>, wrapping: Wrapping<'_>) {
+        let begin = cursor.at;
+        while let Some(byte) = cursor.byte().filter(|byte| !matches!(byte, b'{' | b'[' | b']' | b'\n')) {
+            let line = cursor.rest();
+            let string = if byte == b'"' { end_of_value(line, 0) } else { None };
+            cursor.at += string.unwrap_or(1);
+        }
+        let junk = cursor.text[begin..cursor.at].trim_ascii_end();
+        let first = &junk[..end_of_value(junk, 0).unwrap_or(junk.len())];
+        self.malformed(what_is_wrong_with(first), wrapping, junk);
+    }
+
+    /// The object that the cursor is at: a record or an envelope.
+    fn object(&mut self, cursor: &mut Cursor<'_>, wrapping: Wrapping<'_>) {
+        let begin = cursor.at;
+        if let Some(list) = leading_records(cursor.rest()) {
+            if let Some(wrapping) = self.deeper(cursor, wrapping) {
+                cursor.at = begin + list;
+                self.records(cursor, wrapping);
+            }
+            return;
+        }
+        if let Some(length) = self.fast(cursor.rest(), wrapping) {
+            cursor.at += length;
+            return;
+        }
+        match cursor.find() {
+            Found::Balanced(object, depth) => self.outlined(object, depth, wrapping),
+            Found::CutOff { seen, skipped } => match (Outline::of(seen).records, self.wrapped(wrapping)) {
+                (Some(list), Some(wrapping)) => {
+                    cursor.at = begin + list;
+                    self.records(cursor, wrapping);
+                }
+                _ => self.refuse(Reason::CutOff, &Outline::of(skipped), wrapping, skipped),
+            },
+        }
+    }
+
+    /// The list of records that the cursor is in, and the rest of the object around it.
+    fn records(&mut self, cursor: &mut Cursor<'_>, wrapping: Wrapping<'_>) {
+        while self.elements(cursor, wrapping) {
+            let mut members = Members::at(cursor.text, cursor.at);
+            let next_list =
+                members.find(|member| *member.name == *b"Records" && cursor.text[member.begin] == b'[');
+            let Some(list) = next_list else {
+                return self.close_object(members.position(), cursor, wrapping);
+            };
+            cursor.at = list.begin + 1;
+        }
+    }
+
+    /// The closing bracket of an object whose members end here.
+    fn close_object(&mut self, at: usize, cursor: &mut Cursor<'_>, wrapping: Wrapping<'_>) {
+        let end = skip_separators(cursor.text, at);
+        if cursor.text.get(end) == Some(&b'}') {
+            cursor.at = end + 1;
+            return;
+        }
+        let begin = cursor.at;
+        cursor.at = next_line(cursor.text, begin);
+        self.malformed(Reason::CutOff, wrapping, &cursor.text[begin..cursor.at]);
+    }
+
+    /// The common shapes, in one pass. The object's length, or nothing if it is to be looked at more closely.
+    fn fast(&mut self, text: &[u8], wrapping: Wrapping<'_>) -> Option<usize> {
+        match guess(text) {
+            Guess::Record => {
+                let (record, length) = parse::<Record<'_>>(text)?;
+                let raw = self.within_bounds(&text[..length])?;
+                record.has_shape().then(|| self.record(&record, wrapping, raw))?;
+                Some(length)
+            }
+            Guess::Bridge => {
+                let (bridge, length) = parse::<Bridge<'_>>(text)?;
+                let raw = self.within_bounds(&text[..length])?;
+                let wrapping = self.wrapped(wrapping)?.vouched_by(&bridge.account, &bridge.region);
+                bridge.has_shape().then(|| self.record(&bridge.detail, wrapping, raw))?;
+                Some(length)
+            }
+            Guess::Notification => {
+                let (notification, length) = parse::<Notification<'_>>(text)?;
+                let wrapping = self.wrapped(wrapping)?;
+                notification.has_shape().then(|| self.message(notification.message.as_bytes(), wrapping))?;
+                Some(length)
+            }
+            Guess::Other => None,
+        }
+    }
+
+    fn within_bounds<'a>(&self, object: &'a [u8]) -> Option<&'a [u8]> {
+        let limits = &self.decoder.limits;
+        let fits = object.len() <= limits.max_record && !is_deeper_than(limits.max_depth, object);
+        fits.then_some(object)
+    }
+
+    /// A record that fits its struct.
+    fn record(&mut self, record: &Record<'_>, wrapping: Wrapping<'_>, raw: &[u8]) {
+        if *record.event_source != *KMS {
+            return self.other(&record.event_source, wrapping, raw);
+        }
+        let Decoder { table, limits } = self.decoder;
+        let consistent = wrapping.refuse_contradictions().map_err(Refusal::from);
+        let observed = consistent.and_then(|()| observe(record, wrapping.vouched, table, self.now, limits));
+        match observed {
+            Ok(kms) => self.tell(Outcome::Kms(&kms)),
+            Err(refusal) => {
+                let about =
+                    About { event_id: &record.event_id, account: &record.recipient, region: &record.region };
+                self.bad(refusal.class, refusal.reason, about, wrapping, raw);
+            }
+        }
+    }
+
+    /// A record of another service; the records of notifications about S3 objects only look like one.
+    fn other(&mut self, event_source: &str, wrapping: Wrapping<'_>, raw: &[u8]) {
+        match event_source.strip_prefix("aws:") {
+            None => self.tell(Outcome::Other),
+            Some("s3") => self.malformed(Reason::S3Notification, wrapping, raw),
+            Some(_) => self.malformed(Reason::UnknownShape(quoted(event_source)), wrapping, raw),
+        }
+    }
+
+    /// An object that fits no struct, or that is too large or too deep, or that is no JSON.
+    fn outlined(&mut self, object: &[u8], depth: usize, wrapping: Wrapping<'_>) {
+        let outline = Outline::of(object);
+        if let Some(list) = outline.records {
+            return match self.wrapped(wrapping) {
+                Some(wrapping) => self.records(&mut Cursor::new(object, list), wrapping),
+                None => self.too_many_wraps(wrapping, object),
+            };
+        }
+        if let Err(reason) = self.check_text(object, depth) {
+            return self.refuse(reason, &outline, wrapping, object);
+        }
+        if outline.is_record() {
+            self.slow_record(&outline, wrapping, object);
+        } else if outline.notification.is_some() {
+            self.notification(&outline, wrapping, object);
+        } else if outline.detail.is_some() {
+            self.event(&outline, wrapping, object);
+        } else {
+            self.malformed(unknown_shape(&outline, object), wrapping, object);
+        }
+    }
+
+    fn check_text(&self, object: &[u8], depth: usize) -> Result<(), Reason> {
+        let limits = &self.decoder.limits;
+        if object.len() > limits.max_record {
+            return Err(Reason::TooLarge(object.len()));
+        }
+        if depth > limits.max_depth {
+            return Err(Reason::TooDeep(limits.max_depth));
+        }
+        match serde_json::from_slice::<IgnoredAny>(object) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Reason::NotJson(error.to_string())),
+        }
+    }
+
+    fn too_many_wraps(&mut self, wrapping: Wrapping<'_>, piece: &[u8]) {
+        self.malformed(Reason::TooManyWraps(self.decoder.limits.max_wraps), wrapping, piece);
+    }
+
+    /// Refuses an object as a whole, with what can be read of the record in it. If that can be told to be KMS's, it
+    /// goes to quarantine, unless it is no JSON at all.
+    fn refuse(&mut self, reason: Reason, outline: &Outline<'_>, wrapping: Wrapping<'_>, object: &[u8]) {
+        let detail = outline.detail.filter(|detail| !outline.is_record() && detail.starts_with(b"{"));
+        let inner = detail.map(Outline::of);
+        let record = inner.as_ref().unwrap_or(outline);
+        let [event_id, account, region, event_source] =
+            [record.event_id, record.recipient, record.aws_region, record.event_source]
+                .map(|member| text_of(member).unwrap_or_default());
+        let (envelope_account, envelope_region) =
+            (text_of(outline.account).unwrap_or_default(), text_of(outline.region).unwrap_or_default());
+        let wrapping =
+            if inner.is_some() { wrapping.vouched_by(&envelope_account, &envelope_region) } else { wrapping };
+        let is_kms = *event_source == *KMS && !matches!(reason, Reason::NotJson(_) | Reason::CutOff);
+        let class = if is_kms { BadClass::Quarantined } else { BadClass::Malformed };
+        let about = About { event_id: &event_id, account: &account, region: &region };
+        self.bad(class, reason, about, wrapping, object);
+    }
+
+    /// A record that did not fit its struct at first: mostly another service's, or one with a value of a wrong type.
+    fn slow_record(&mut self, outline: &Outline<'_>, wrapping: Wrapping<'_>, object: &[u8]) {
+        let Some(event_source) = text_of(outline.event_source) else {
+            return self.refuse(Reason::WrongType("eventSource is no text".to_owned()), outline, wrapping, object);
+        };
+        if *event_source != *KMS {
+            return self.other(&event_source, wrapping, object);
+        }
+        match serde_json::from_slice::<Record<'_>>(object) {
+            Ok(record) => self.record(&record, wrapping, object),
+            Err(error) => self.refuse(Reason::WrongType(error.to_string()), outline, wrapping, object),
+        }
+    }
+
+    /// A message of SNS.
+    fn notification(&mut self, outline: &Outline<'_>, wrapping: Wrapping<'_>, object: &[u8]) {
+        let kind = text_of(outline.notification).unwrap_or_default();
+        if &*kind != "Notification" {
+            let is_control = outline.message.is_some();
+            let reason =
+                if is_control { Reason::SnsControl(quoted(&kind)) } else { unknown_shape(outline, object) };
+            return self.malformed(reason, wrapping, object);
+        }
+        match text_of(outline.message) {
+            None => self.malformed(Reason::WrongType("Message is no text".to_owned()), wrapping, object),
+            Some(message) => self.wrapped_text(message.as_bytes(), wrapping, object),
+        }
+    }
+
+    fn wrapped_text(&mut self, text: &[u8], wrapping: Wrapping<'_>, object: &[u8]) {
+        match self.wrapped(wrapping) {
+            Some(wrapping) => self.message(text, wrapping),
+            None => self.too_many_wraps(wrapping, object),
+        }
+    }
+
+    /// An EventBridge event whose detail is no record that fits.
+    fn event(&mut self, outline: &Outline<'_>, wrapping: Wrapping<'_>, object: &[u8]) {
+        let [account, region] = [outline.account, outline.region].map(text_of);
+        let is_unreadable = wrapping.is_unreadable || account.is_none();
+        let (account, region) = (account.unwrap_or_default(), region.unwrap_or_default());
+        let wrapping = Wrapping { is_unreadable, ..wrapping }.vouched_by(&account, &region);
+
+        let detail_type = text_of(outline.detail_type).unwrap_or_default();
+        if let Some(event) = DirectEvent::of_type(&detail_type) {
+            return self.direct_event(event, outline, wrapping, object);
+        }
+        let detail = outline.detail.unwrap_or_default();
+        let text: Option<Text<'_>> = serde_json::from_slice(detail).ok();
+        if let Some(text) = text {
+            return self.wrapped_text(text.as_bytes(), wrapping, object);
+        }
+        let inner = Outline::of(detail);
+        if detail.starts_with(b"[") || inner.is_record() || inner.is_envelope() {
+            return self.wrapped_text(detail, wrapping, object);
+        }
+        self.malformed(Reason::OtherEvent(quoted(&detail_type)), wrapping, object);
+    }
+
+    /// One of the events that KMS itself sends.
+    fn direct_event(
+        &mut self,
+        event: DirectEvent,
+        outline: &Outline<'_>,
+        wrapping: Wrapping<'_>,
+        object: &[u8],
+    ) {
+        let source = text_of(outline.source).unwrap_or_default();
+        if &*source != "aws.kms" {
+            return self.malformed(Reason::ForgedEvent(quoted(&source)), wrapping, object);
+        }
+        let consistent = wrapping.refuse_contradictions().map_err(Refusal::from);
+        let limits = &self.decoder.limits;
+        match consistent.and_then(|()| Told::by(outline, wrapping.vouched, self.now, limits)) {
+            Ok(told) => {
+                for &key in &told.keys {
+                    self.tell(Outcome::Direct(&event.observation(key, &told)));
+                }
+            }
+            Err(refusal) => {
+                let event_id = text_of(outline.id).unwrap_or_default();
+                let about = About { event_id: &event_id, ..About::default() };
+                self.bad(refusal.class, refusal.reason, about, wrapping, object);
+            }
+        }
+    }
+}
+
+/// Why a piece that begins neither an object nor a list is not understood.
+fn what_is_wrong_with(piece: &[u8]) -> Reason {
+    match serde_json::from_slice::<IgnoredAny>(piece) {
+        Ok(_) => Reason::NotAnObject,
+        Err(error) => Reason::NotJson(error.to_string()),
+    }
+}
+
+/// Which of the shapes that are known and not understood an object has.
+fn unknown_shape(outline: &Outline<'_>, object: &[u8]) -> Reason {
+    if outline.message_type.is_some() {
+        return Reason::CloudWatchLogs;
+    }
+    if outline.digest.is_some() {
+        return Reason::Digest;
+    }
+    if outline.s3_bucket.is_some() {
+        return Reason::TrailNotification;
+    }
+    match text_of(outline.s3_event) {
+        Some(event) if &*event == "s3:TestEvent" => Reason::S3TestEvent,
+        _ => Reason::UnknownShape(quoted(&String::from_utf8_lossy(first_name(object).unwrap_or_default()))),
+    }
+}

@@ -1,0 +1,141 @@
+//! Why something was not applied: a sentence for people, a code for metrics.
+
+use dormouse_model::{EventTime, ParseKeyError};
+
+use crate::bounds::{QUOTED, cut};
+use crate::gzip::GzipError;
+
+/// Why a record or document was not applied. What it quotes of the input is short, and as hostile as the input.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Reason {
+    /// Nothing but white space.
+    #[error("the message is empty")]
+    Empty,
+    /// Text that is no JSON.
+    #[error("not JSON: {0}")]
+    NotJson(String),
+    /// An object or list without an end.
+    #[error("the text breaks off before its end")]
+    CutOff,
+    /// JSON, but neither an object nor a list of them.
+    #[error("neither an object nor a list of objects")]
+    NotAnObject,
+    /// The message cannot be unpacked.
+    #[error("{0}")]
+    Gzip(#[from] GzipError),
+    /// Larger than [`Limits::max_record`](crate::Limits::max_record).
+    #[error("a record of {0} bytes is too large")]
+    TooLarge(usize),
+    /// Nested deeper than [`Limits::max_depth`](crate::Limits::max_depth).
+    #[error("nested deeper than {0} levels")]
+    TooDeep(usize),
+    /// More envelopes around each other than [`Limits::max_wraps`](crate::Limits::max_wraps).
+    #[error("wrapped in more than {0} envelopes")]
+    TooManyWraps(usize),
+    /// An object of no known shape; the name it begins with.
+    #[error("an object that is neither a record nor an envelope; its first member is {0:?}")]
+    UnknownShape(String),
+    /// An EventBridge event about something else; its `detail-type`.
+    #[error("an EventBridge event that holds no record: {0:?}")]
+    OtherEvent(String),
+    /// One of KMS's own EventBridge events, but not from KMS; its `source`.
+    #[error("an event that only KMS may send came from {0:?}")]
+    ForgedEvent(String),
+    /// A notification about S3 objects.
+    #[error("a notification about an S3 object, which this version does not fetch")]
+    S3Notification,
+    /// What S3 sends when its notifications are set up.
+    #[error("the test event that S3 sends when notifications are set up")]
+    S3TestEvent,
+    /// CloudTrail's own notification about a new trail object.
+    #[error("CloudTrail's notification about a trail object, which this version does not fetch")]
+    TrailNotification,
+    /// A digest file of a trail.
+    #[error("a digest file of a trail, not a log")]
+    Digest,
+    /// A batch of a CloudWatch Logs subscription.
+    #[error("a batch of a CloudWatch Logs subscription, which this version does not unpack")]
+    CloudWatchLogs,
+    /// An aggregated Kinesis record.
+    #[error("an aggregated Kinesis record, which this version does not unpack")]
+    Aggregated,
+    /// SNS asks to confirm a subscription, or says that one has ended; its `Type`.
+    #[error("an SNS message of the type {0:?}, not a notification")]
+    SnsControl(String),
+    /// A member has a value of another type than expected.
+    #[error("a value of the wrong type: {0}")]
+    WrongType(String),
+    /// A KMS record without this member.
+    #[error("a KMS record without {0}")]
+    Missing(&'static str),
+    /// An id longer than any that AWS writes; the member's name.
+    #[error("{0} is longer than 128 bytes")]
+    LongId(&'static str),
+    /// The time cannot be read.
+    #[error("{0:?} is no event time")]
+    UnreadableTime(String),
+    /// The account that the envelope vouches for is not the one that the record names.
+    #[error("the envelope's account {envelope:?} differs from {inner:?} inside")]
+    AccountMismatch {
+        /// What the envelope says.
+        envelope: String,
+        /// What the record, or the envelope inside, says.
+        inner: String,
+    },
+    /// The event is from the future.
+    #[error("the event time {0} is in the future")]
+    Future(EventTime),
+    /// More resources than KMS ever writes.
+    #[error("a KMS record with more than 64 resources")]
+    TooManyResources,
+    /// A key cannot be named because too many odd names were seen.
+    #[error("a key cannot be held: {0}")]
+    NamesExhausted(ParseKeyError),
+    /// The Region cannot be named because too many odd names were seen.
+    #[error("the Region {0:?} cannot be held: too many different Region names were seen")]
+    RegionsExhausted(String),
+}
+
+impl Reason {
+    /// A code that stays the same from version to version.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::NotJson(_) => "not_json",
+            Self::CutOff => "cut_off",
+            Self::NotAnObject => "not_an_object",
+            Self::Gzip(error) => error.code(),
+            Self::TooLarge(_) => "too_large",
+            Self::TooDeep(_) => "too_deep",
+            Self::TooManyWraps(_) => "too_many_wraps",
+            Self::UnknownShape(_) => "unknown_shape",
+            Self::OtherEvent(_) => "other_event",
+            Self::ForgedEvent(_) => "forged_event",
+            Self::S3Notification => "s3_notification",
+            Self::S3TestEvent => "s3_test_event",
+            Self::TrailNotification => "trail_notification",
+            Self::Digest => "trail_digest",
+            Self::CloudWatchLogs => "cloudwatch_logs",
+            Self::Aggregated => "kinesis_aggregate",
+            Self::SnsControl(_) => "sns_control",
+            Self::WrongType(_) => "wrong_type",
+            Self::Missing("eventID") => "no_event_id",
+            Self::Missing("eventName") => "no_event_name",
+            Self::Missing("eventTime") => "no_event_time",
+            Self::Missing(_) => "missing_member",
+            Self::LongId(_) => "long_id",
+            Self::UnreadableTime(_) => "unreadable_time",
+            Self::AccountMismatch { .. } => "envelope_account_mismatch",
+            Self::Future(_) => "future",
+            Self::TooManyResources => "too_many_resources",
+            Self::NamesExhausted(_) => "names_exhausted",
+            Self::RegionsExhausted(_) => "regions_exhausted",
+        }
+    }
+}
+
+/// As much of a text as a reason quotes.
+pub(crate) fn quoted(text: &str) -> String {
+    cut(text, QUOTED).to_owned()
+}

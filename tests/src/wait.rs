@@ -1,0 +1,31 @@
+//! Waiting for things without sleeping on a guess.
+
+use std::time::Duration;
+
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::{Instant, sleep};
+
+/// How long anything may take on a slow machine with everything else running beside it.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
+const GLANCE: Duration = Duration::from_millis(2);
+
+/// Looks until `found` says yes. Gives up after [`PATIENCE`] with `what` and the last thing that `found` saw.
+pub async fn until<T, D: std::fmt::Debug>(what: &str, mut found: impl FnMut() -> Result<T, D>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match found() {
+            Ok(value) => return value,
+            Err(seen) if Instant::now() > deadline => {
+                panic!("waited {PATIENCE:?} in vain until {what}; last seen: {seen:#?}")
+            }
+            Err(_) => sleep(GLANCE).await,
+        }
+    }
+}
+
+/// Held by a test that needs the machine for itself, for as long as it does.
+pub async fn alone() -> MutexGuard<'static, ()> {
+    static MACHINE: Mutex<()> = Mutex::const_new(());
+    MACHINE.lock().await
+}
