@@ -236,7 +236,7 @@ impl Walk<'_> {
                     cursor.at += 1;
                     return true;
                 }
-                Some(_) => self.junk_elements(cursor, wrapping),
+                Some(_) => self.junk_element(cursor, wrapping),
                 None => {
                     if !self.ends_cut_off {
                         self.malformed(Reason::CutOff, wrapping, b"");
@@ -247,17 +247,14 @@ impl Walk<'_> {
         }
     }
 
-    /// Elements that are no objects and no lists, up to the next that is, or the end of the line.
-    fn junk_elements(&mut self, cursor: &mut Cursor<'_>, wrapping: Wrapping<'_>) {
-        let begin = cursor.at;
-        while let Some(byte) = cursor.byte().filter(|byte| !matches!(byte, b'{' | b'[' | b']' | b'\n')) {
-            let line = cursor.rest();
-            let string = if byte == b'"' { end_of_value(line, 0) } else { None };
-            cursor.at += string.unwrap_or(1);
-        }
-        let junk = cursor.text[begin..cursor.at].trim_ascii_end();
-        let first = &junk[..end_of_value(junk, 0).unwrap_or(junk.len())];
-        self.malformed(what_is_wrong_with(first), wrapping, junk);
+    /// An element that is no object and no list: a word or a text, else all up to the next that could be one.
+    fn junk_element(&mut self, cursor: &mut Cursor<'_>, wrapping: Wrapping<'_>) {
+        let line = cursor.line();
+        let may_begin_or_end = |byte: &u8| matches!(byte, b'{' | b'[' | b']' | b'\n');
+        let junk = || line.iter().position(may_begin_or_end).unwrap_or(line.len()).max(1);
+        let length = end_of_value(line, 0).unwrap_or_else(junk);
+        cursor.at += length;
+        self.malformed(what_is_wrong_with(&line[..length]), wrapping, &line[..length]);
     }
 
     /// The object that the cursor is at: a record or an envelope.

@@ -40,8 +40,12 @@ impl<'a> Cursor<'a> {
 
     /// The text from here on that one value may take.
     pub(crate) fn rest(&self) -> &'a [u8] {
-        let end = if self.by_line { next_line(self.text, self.at) } else { self.text.len() };
-        &self.text[self.at..end]
+        if self.by_line { self.line() } else { &self.text[self.at..] }
+    }
+
+    /// The text from here to the end of the line, the line end included.
+    pub(crate) fn line(&self) -> &'a [u8] {
+        &self.text[self.at..next_line(self.text, self.at)]
     }
 
     /// The byte at this place.

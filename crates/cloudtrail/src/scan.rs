@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(ends_at(r#"{"a":[1,"]}"],"b\"}":{}} {"#), (Step::Complete(24), 2));
         assert_eq!(ends_at(r#""a\\" "#).0, Step::Complete(5));
         assert_eq!(ends_at(r#"{"a":"#).0, Step::More);
-        assert_eq!(ends_at("{\n  \"a\": [\n    1,\n    2\n  ]\n}").0, Step::Complete(31));
+        assert_eq!(ends_at("{\n  \"a\": [\n    1,\n    2\n  ]\n}").0, Step::Complete(29));
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub mod intake;
 pub mod recover;
 pub mod run;
 pub mod seal;
+#[cfg(test)]
+mod tests;
 pub mod view;
 
 pub use intake::{OnPoison, PipelineIntake};

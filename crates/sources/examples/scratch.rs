@@ -19,7 +19,7 @@ fn cpu() -> f64 { let s = std::fs::read_to_string("/proc/self/stat").unwrap(); l
 async fn main() {
     let n: usize = std::env::args().nth(1).map_or(200_000, |a| a.parse().unwrap());
     for round in 0..std::env::args().nth(2).map_or(3, |a| a.parse().unwrap()) {
-        let d = SqsDouble::start(double::SqsOptions::default()).await.unwrap();
+        let only = std::env::args().nth(3).unwrap_or_default(); let d = SqsDouble::start(double::SqsOptions::default()).await.unwrap();
         let url = d.create_queue("q", QueueOptions { in_flight_limit: 10_000_000, ..QueueOptions::default() });
         let config = load_config(&AwsOptions { region: Some("eu-west-1".into()), endpoint_url: Some(d.endpoint().into()), profile: None }).await.unwrap();
         let b = aws_sdk_sqs::config::Builder::from(&config).credentials_provider(Credentials::new("a", "b", None, None, "t"));
@@ -29,7 +29,7 @@ async fn main() {
         let t = Instant::now(); let c = cpu();
         let done = Arc::new(AtomicUsize::new(0));
         let mut set = tokio::task::JoinSet::new();
-        for _ in 0..32 {
+        for _ in 0..if only == "source" {0} else {32} {
             let (client, url, done) = (client.clone(), url.clone(), done.clone());
             set.spawn(async move { while done.load(Ordering::Relaxed) < n {
                 let m = client.receive_message().queue_url(&url).max_number_of_messages(10).wait_time_seconds(1).send().await.unwrap().messages.unwrap_or_default();
@@ -39,7 +39,7 @@ async fn main() {
                 client.delete_message_batch().queue_url(&url).set_entries(Some(e)).send().await.unwrap();
             }});
         }
-        while d.counters(&url).unwrap().deleted < n as u64 { tokio::time::sleep(Duration::from_millis(2)).await; }
+        while only != "source" && d.counters(&url).unwrap().deleted < n as u64 { tokio::time::sleep(Duration::from_millis(2)).await; }
         let bare_us = (cpu() - c) * 1e6 / n as f64; let bare = n as f64 / t.elapsed().as_secs_f64();
         set.shutdown().await;
         d.send_many(&url, (0..n).map(|i| format!("{i}{body}"))).unwrap();
@@ -50,7 +50,7 @@ async fn main() {
         tokio::spawn(async move { let mut e = Vec::new(); while r.recv_many(&mut e, 100_000).await > 0 { tokio::time::sleep(Duration::from_millis(200)).await; for b in e.drain(..) { b.acks.ack(b.messages.iter().map(|m| m.receipt).collect()); } } });
         let stop = CancellationToken::new();
         let task = tokio::spawn(source.run(Arc::new(Ack(s)), stop.clone(), Duration::from_secs(30)));
-        let mut last = Instant::now(); while d.counters(&url).unwrap().deleted < 2 * n as u64 { tokio::time::sleep(Duration::from_millis(2)).await; if last.elapsed().as_millis() > 1000 { last = Instant::now(); println!("  pollers={} in_flight={} undeleted={} deleted={}", stats.pollers.get(), stats.in_flight.get(), stats.undeleted.get(), stats.deleted.get()); } }
+        let mut last = Instant::now(); while d.counters(&url).unwrap().deleted < (if only == "source" {1} else if only == "bare" {0} else {2}) * n as u64 { tokio::time::sleep(Duration::from_millis(2)).await; if last.elapsed().as_millis() > 1000 { last = Instant::now(); println!("  pollers={} in_flight={} undeleted={} deleted={}", stats.pollers.get(), stats.in_flight.get(), stats.undeleted.get(), stats.deleted.get()); } }
         let our_us = (cpu() - c) * 1e6 / n as f64; let ours = n as f64 / t.elapsed().as_secs_f64();
         println!("round {round}: CPU us/msg bare {bare_us:.1} source {our_us:.1}; bare {bare:.0} msg/s, source {ours:.0} msg/s, ratio {:.2}; {stats}; deletes {}", ours / bare, d.requests(double::Operation::DeleteMessageBatch));
         stop.cancel();

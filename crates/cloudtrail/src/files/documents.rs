@@ -21,6 +21,7 @@ const GLIMPSE: usize = 4 << 10;
 pub(super) fn read<R: Read>(window: &mut Window<R>, limits: &FileLimits, delivery: &mut Delivery<'_>) {
     let mut reader = Reader { window, limits, delivery, place: Place::Top, by_line: false, in_junk: false };
     while let Some(byte) = reader.next_byte() {
+        reader.delivery.has_text = true;
         reader.step(byte);
     }
     reader.end();

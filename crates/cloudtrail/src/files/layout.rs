@@ -4,7 +4,7 @@
 //! a line. All others are read by document: lists on one line, and documents over several lines.
 
 use crate::recovery::continues;
-use crate::scan::{Step, extent, skip_blanks};
+use crate::scan::{Step, extent, skip_blanks, skip_separators};
 
 /// How much of a file it takes to tell.
 pub(super) const SAMPLE: usize = 64 << 10;
@@ -28,9 +28,21 @@ impl Layout {
             return if has_no_bracket { Self::Lines } else { Self::Documents };
         };
         let (line, next) = sample[begin..].split_at(length + 1);
-        let is_open = matches!(line.first(), Some(b'{' | b'[')) && extent(line).0 == Step::More;
-        if is_open && (continues(line) || begins_amid_a_value(next)) { Self::Documents } else { Self::Lines }
+        if ends_amid_a_value(line) && (continues(line) || begins_amid_a_value(next)) { Self::Documents } else { Self::Lines }
     }
+}
+
+/// Whether the last of the values on a line is still open at its end.
+fn ends_amid_a_value(line: &[u8]) -> bool {
+    let mut at = 0;
+    while let Some(b'{' | b'[') = line.get(at) {
+        match extent(&line[at..]).0 {
+            Step::Complete(length) => at = skip_separators(line, at + length),
+            Step::More => return true,
+            Step::Broken(_) => return false,
+        }
+    }
+    false
 }
 
 /// Whether text goes on with what no document begins with.
@@ -61,6 +73,8 @@ mod tests {
             ("{\"Records\":[{\"a\":1},\n{\"a\":2}]}", Layout::Documents),
             ("[{\"a\":1}\n,{\"a\":2}]", Layout::Documents),
             ("{\n  \"a\": 1\n}\n", Layout::Documents),
+            ("{\"a\":1}{\"b\":1}\n", Layout::Lines),
+            ("{\"a\":1} {\"b\":\n1}\n", Layout::Documents),
             ("{\"Records\":[{\"a\":1},{\"a\"", Layout::Documents),
         ] {
             assert_eq!(Layout::of(text.as_bytes(), false), layout, "{text:?}");

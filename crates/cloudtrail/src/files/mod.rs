@@ -176,7 +176,7 @@ fn read_text(input: impl Read, limits: &FileLimits, delivery: &mut Delivery<'_>)
     delivery.unpacked = window.offset();
     if let Some(problem) = window.take_failure() {
         delivery.problem(window.offset(), problem);
-    } else if delivery.is_empty() {
+    } else if !delivery.has_text {
         delivery.problem(0, Problem::Empty);
     }
 }
@@ -189,27 +189,27 @@ struct Delivery<'v> {
     problems: u64,
     losses: u64,
     unpacked: u64,
+    /// Something other than white space was seen.
+    has_text: bool,
 }
 
 impl<'v> Delivery<'v> {
     fn new(visit: &'v mut dyn FnMut(Piece<'_>)) -> Self {
-        Self { visit, notes: Notes::default(), documents: 0, problems: 0, losses: 0, unpacked: 0 }
+        Self { visit, notes: Notes::default(), documents: 0, problems: 0, losses: 0, unpacked: 0, has_text: false }
     }
 
     fn document(&mut self, bytes: &[u8], offset: u64) {
         self.documents += 1;
+        self.has_text = true;
         self.notes.inspect(bytes, offset);
         (self.visit)(Piece::Document { bytes, offset });
     }
 
     fn problem(&mut self, offset: u64, problem: Problem) {
         self.problems += 1;
+        self.has_text = true;
         self.losses += u64::from(problem.is_loss());
         (self.visit)(Piece::Problem { offset, problem });
-    }
-
-    fn is_empty(&self) -> bool {
-        self.documents == 0 && self.problems == 0
     }
 
     fn report(self, read: u64) -> FileReport {

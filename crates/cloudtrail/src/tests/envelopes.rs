@@ -64,7 +64,7 @@ fn the_order_of_members_does_not_matter() {
         }
     }
     for envelope in [numbered(1), bridge(&numbered(1)), notification(&numbered(1).to_string()), json!({"a": 1, "Records": [numbered(1)]})] {
-        assert_eq!(seen(reversed(&envelope)), seen(envelope.to_string()));
+        assert_eq!(summary(reversed(&envelope)), ["e-1"]);
     }
     // Any member may come first, whatever it hints at.
     for envelope in [numbered(1), bridge(&numbered(1)), notification(&numbered(1).to_string())] {
@@ -157,7 +157,7 @@ fn one_bad_record_never_hides_its_neighbours() {
         (format!("{cut}\n{one}\n{two}\n"), vec!["cut_off", "e-1", "e-2"]),
         (format!("{one}\n{two}\n{cut}"), vec!["e-1", "e-2", "cut_off"]),
         (format!("[{one},{{\"a\":tru}},{two}]"), vec!["e-1", "not_json", "e-2"]),
-        (format!("[{one},5,\"x{{\",{two}]"), vec!["e-1", "not_an_object", "e-2"]),
+        (format!("[{one},5,\"x{{\",{two}]"), vec!["e-1", "not_an_object", "not_an_object", "e-2"]),
         (format!("{{\"Records\":[{one},{{}},{two}]}}"), vec!["e-1", "unknown_shape", "e-2"]),
         (format!("{{\"Records\":[{one},{two},{cut}"), vec!["e-1", "e-2", "cut_off"]),
         (format!("{{\"Records\":[{one},{two}"), vec!["e-1", "e-2", "cut_off"]),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dormouse_cloudtrail::files::{FileLimits, FileReport, Piece, Problem, plan_chunks, read_range, read_records};
-use dormouse_cloudtrail::{Bad, BadClass, Decoder, KmsRecord, Outcome};
+use dormouse_cloudtrail::{Bad, BadClass, Decoder, KmsRecord, Outcome, Reason};
 use dormouse_ledger::{
     Bounds, Counting, Entered, Evidence, IdWindow, Identity, Ledger, Mark, Record, Tally, decide,
 };
@@ -246,9 +246,11 @@ impl Worker<'_> {
                 self.tally.read += 1;
                 self.tally.kms += 1;
                 self.tally.quarantined += 1;
-                outcome.refused_count += 1;
-                if outcome.refused.len() < MOST_TOLD {
-                    outcome.refused.push(text);
+                // These two were read well, and are not believed; of the others something could not be read.
+                if matches!(bad.reason, Reason::AccountMismatch { .. } | Reason::Future(_)) {
+                    outcome.refused(text);
+                } else {
+                    outcome.problem(offset, text);
                 }
             }
         }
@@ -260,6 +262,13 @@ impl Part {
         self.lost += 1;
         if self.problems.len() < MOST_TOLD {
             self.problems.push((offset, text));
+        }
+    }
+
+    fn refused(&mut self, text: String) {
+        self.refused_count += 1;
+        if self.refused.len() < MOST_TOLD {
+            self.refused.push(text);
         }
     }
 }

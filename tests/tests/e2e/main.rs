@@ -1,0 +1,21 @@
+//! Dormouse from the outside, one module a behaviour.
+//!
+//! See `dormouse_tests` for what they share. The program under test must have been built: `cargo build -p dormouse`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "the helpers of tests are no tests to clippy"
+)]
+
+mod acks;
+mod config;
+mod faults;
+mod hostile;
+mod kill;
+mod poison;
+mod replay;
+mod stop;
+mod store;
