@@ -1,0 +1,44 @@
+# The doors of the house. Rust and Python 3 are all that must be there; the rest is installed by these targets.
+
+# A build folder outside the checkout (CARGO_TARGET_DIR) holds the tools as well.
+TOOLS := $(or $(CARGO_TARGET_DIR),target)/tools
+VENV := $(or $(CARGO_TARGET_DIR),target)/venv
+DENY_VERSION := 0.20.2
+
+.PHONY: build test lint bench audit clean-tools
+
+## The program as it is shipped, in target/dist/dormouse.
+build:
+	cargo build --profile dist --package dormouse
+
+## Everything that can be tested, the program itself included. One build serves all tests: the targets and features of
+## both commands are the same, so nothing is compiled twice.
+test:
+	cargo build --workspace --all-targets --locked
+	cargo test --workspace --locked
+
+## Format, lints as errors, licences and sources of dependencies.
+lint: $(TOOLS)/bin/cargo-deny
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- --deny warnings
+	$(TOOLS)/bin/cargo-deny --workspace check bans licenses sources
+
+## Known vulnerabilities in dependencies; needs to reach the advisory database.
+audit: $(TOOLS)/bin/cargo-deny
+	$(TOOLS)/bin/cargo-deny --workspace check advisories
+
+## Speed and memory, each beside what it is held against, in one run.
+bench: $(VENV)/duckdb.stamp
+	cargo build --release --locked --package dormouse --package dormouse-benches --all-targets
+	DUCKDB_PYTHON="$(abspath $(VENV))/bin/python3" cargo run --release --locked --package dormouse-benches
+
+$(TOOLS)/bin/cargo-deny:
+	CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-deny --version $(DENY_VERSION) --locked --debug --root $(TOOLS)
+
+$(VENV)/duckdb.stamp: benches/requirements.txt
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --requirement benches/requirements.txt
+	touch $@
+
+clean-tools:
+	rm -rf $(TOOLS) $(VENV)
