@@ -7,7 +7,10 @@
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
-#[expect(clippy::disallowed_types, reason = "this module is the bounded reader that everything else has to use")]
+#[expect(
+    clippy::disallowed_types,
+    reason = "this module is the bounded reader that everything else has to use"
+)]
 type Member<R> = flate2::bufread::GzDecoder<R>;
 
 /// What a gzip begins with.
@@ -65,7 +68,9 @@ pub fn inflate(packed: &[u8], bound: usize) -> Result<Vec<u8>, GzipError> {
     match reader.read_to_end(&mut unpacked) {
         Ok(_) if unpacked.len() > bound => Err(GzipError::TooLarge(bound)),
         Ok(_) => Ok(unpacked),
-        Err(error) => Err(GzipError::from_io(&error).unwrap_or_else(|| GzipError::Corrupt(error.to_string()))),
+        Err(error) => {
+            Err(GzipError::from_io(&error).unwrap_or_else(|| GzipError::Corrupt(error.to_string())))
+        }
     }
 }
 
@@ -80,7 +85,10 @@ pub struct Ratio {
 
 impl Ratio {
     /// No bound: the caller counts.
-    const NONE: Self = Self { free: u64::MAX, most: u64::MAX };
+    const NONE: Self = Self {
+        free: u64::MAX,
+        most: u64::MAX,
+    };
 }
 
 /// Unpacks a gzip as a stream. Its errors are [`GzipError`]s within [`io::Error`]s, or the input's own.
@@ -91,15 +99,23 @@ pub struct GzipReader<R> {
 }
 
 enum State<R> {
-    Member(Member<Counted<R>>),
+    Member(Box<Member<Counted<R>>>),
     Done { packed: u64 },
 }
 
 impl<R: BufRead> GzipReader<R> {
     /// A reader of what `input` unpacks to.
     pub fn new(input: R, ratio: Ratio) -> Self {
-        let counted = Counted { input, taken: 0, failed: false };
-        Self { state: State::Member(Member::new(counted)), ratio, unpacked: 0 }
+        let counted = Counted {
+            input,
+            taken: 0,
+            failed: false,
+        };
+        Self {
+            state: State::Member(Box::new(Member::new(counted))),
+            ratio,
+            unpacked: 0,
+        }
     }
 
     /// How many packed bytes were taken so far.
@@ -116,7 +132,9 @@ impl<R: BufRead> GzipReader<R> {
 
     /// Goes on behind the end of a member. Says whether there is another one.
     fn next_member(&mut self) -> io::Result<bool> {
-        let done = State::Done { packed: self.packed() };
+        let done = State::Done {
+            packed: self.packed(),
+        };
         let State::Member(member) = std::mem::replace(&mut self.state, done) else {
             return Ok(false);
         };
@@ -126,7 +144,7 @@ impl<R: BufRead> GzipReader<R> {
         match ended? {
             None => Ok(false),
             Some(byte) if byte == MAGIC[0] => {
-                self.state = State::Member(Member::new(input));
+                self.state = State::Member(Box::new(Member::new(input)));
                 Ok(true)
             }
             Some(_) => Err(io::Error::other(GzipError::Trailing)),
@@ -152,7 +170,9 @@ impl<R: BufRead> Read for GzipReader<R> {
                 Ok(length) => {
                     self.unpacked += u64::try_from(length).unwrap_or(0);
                     if self.is_bomb() {
-                        self.state = State::Done { packed: self.packed() };
+                        self.state = State::Done {
+                            packed: self.packed(),
+                        };
                         return Err(io::Error::other(GzipError::Bomb));
                     }
                     return Ok(length);
@@ -171,7 +191,10 @@ impl<R: BufRead> Read for GzipReader<R> {
 
 impl<R> fmt::Debug for GzipReader<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GzipReader").field("ratio", &self.ratio).field("unpacked", &self.unpacked).finish_non_exhaustive()
+        f.debug_struct("GzipReader")
+            .field("ratio", &self.ratio)
+            .field("unpacked", &self.unpacked)
+            .finish_non_exhaustive()
     }
 }
 
@@ -256,21 +279,37 @@ pub(crate) mod tests {
     #[test]
     fn damage_is_named() {
         let packed = pack(b"some text that is long enough to be cut");
-        assert_eq!(inflate(&packed[..packed.len() - 9], 100), Err(GzipError::Truncated));
+        assert_eq!(
+            inflate(&packed[..packed.len() - 9], 100),
+            Err(GzipError::Truncated)
+        );
         assert_eq!(inflate(&packed[..3], 100), Err(GzipError::Truncated));
         let mut wrong_checksum = packed.clone();
         let checksum = packed.len() - 6;
         wrong_checksum[checksum] ^= 1;
-        assert!(matches!(inflate(&wrong_checksum, 100), Err(GzipError::Corrupt(_))));
+        assert!(matches!(
+            inflate(&wrong_checksum, 100),
+            Err(GzipError::Corrupt(_))
+        ));
     }
 
     #[test]
     fn a_bomb_is_told_by_its_ratio() {
         let packed = pack(&vec![0; 4 << 20]);
-        let mut reader = GzipReader::new(&*packed, Ratio { free: 1 << 20, most: 250 });
+        let mut reader = GzipReader::new(
+            &*packed,
+            Ratio {
+                free: 1 << 20,
+                most: 250,
+            },
+        );
         let error = io::copy(&mut reader, &mut io::sink()).unwrap_err();
         assert_eq!(GzipError::from_io(&error), Some(GzipError::Bomb));
         assert!(reader.unpacked < 2 << 20);
-        assert_eq!(reader.read(&mut [0; 10]).unwrap(), 0, "and nothing comes behind it");
+        assert_eq!(
+            reader.read(&mut [0; 10]).unwrap(),
+            0,
+            "and nothing comes behind it"
+        );
     }
 }

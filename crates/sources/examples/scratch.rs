@@ -41,7 +41,7 @@ async fn main() {
         }
         while only != "source" && d.counters(&url).unwrap().deleted < n as u64 { tokio::time::sleep(Duration::from_millis(2)).await; }
         let bare_us = (cpu() - c) * 1e6 / n as f64; let bare = n as f64 / t.elapsed().as_secs_f64();
-        set.shutdown().await;
+        set.shutdown().await; tokio::time::sleep(Duration::from_secs(2)).await;
         d.send_many(&url, (0..n).map(|i| format!("{i}{body}"))).unwrap();
         let t = Instant::now(); let c = cpu();
         let source = SqsSource::new(&client, SqsOptions::new("q", &url));

@@ -53,7 +53,11 @@ pub struct FileLimits {
 
 impl Default for FileLimits {
     fn default() -> Self {
-        Self { max_record: 16 << 20, free_unpacked: 64 << 20, max_ratio: 250 }
+        Self {
+            max_record: 16 << 20,
+            free_unpacked: 64 << 20,
+            max_ratio: 250,
+        }
     }
 }
 
@@ -145,7 +149,10 @@ pub fn read_records(input: impl Read, limits: &FileLimits, visit: &mut dyn FnMut
     match beginning(&mut input) {
         Ok(begin) if gzip::is_gzip(&begin) => {
             let packed = Cursor::new(begin).chain(&mut input);
-            let ratio = Ratio { free: limits.free_unpacked, most: limits.max_ratio };
+            let ratio = Ratio {
+                free: limits.free_unpacked,
+                most: limits.max_ratio,
+            };
             read_text(GzipReader::new(packed, ratio), limits, &mut delivery);
         }
         Ok(begin) => read_text(Cursor::new(begin).chain(&mut input), limits, &mut delivery),
@@ -195,7 +202,15 @@ struct Delivery<'v> {
 
 impl<'v> Delivery<'v> {
     fn new(visit: &'v mut dyn FnMut(Piece<'_>)) -> Self {
-        Self { visit, notes: Notes::default(), documents: 0, problems: 0, losses: 0, unpacked: 0, has_text: false }
+        Self {
+            visit,
+            notes: Notes::default(),
+            documents: 0,
+            problems: 0,
+            losses: 0,
+            unpacked: 0,
+            has_text: false,
+        }
     }
 
     fn document(&mut self, bytes: &[u8], offset: u64) {

@@ -22,7 +22,10 @@ impl<T> Some64<T> {
 
 impl<T> Default for Some64<T> {
     fn default() -> Self {
-        Self { items: Vec::new(), more: false }
+        Self {
+            items: Vec::new(),
+            more: false,
+        }
     }
 }
 

@@ -13,7 +13,8 @@ use crate::{BadClass, Decoder, Limits, Outcome};
 
 pub(crate) const ACCOUNT: &str = "111122223333";
 pub(crate) const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
-pub(crate) const OTHER_KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/0000abcd-12ab-34cd-56ef-1234567890ab";
+pub(crate) const OTHER_KEY: &str =
+    "arn:aws:kms:eu-west-1:111122223333:key/0000abcd-12ab-34cd-56ef-1234567890ab";
 
 /// An outcome that outlives the visit. Observations are owned by way of leaked texts: tests are short.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +22,13 @@ pub(crate) enum Seen {
     Other,
     Kms(Box<Kms>),
     Direct(Box<Observation<'static>>),
-    Bad { class: BadClass, code: &'static str, event_id: Option<String>, account: Option<String>, excerpt: Vec<u8> },
+    Bad {
+        class: BadClass,
+        code: &'static str,
+        event_id: Option<String>,
+        account: Option<String>,
+        excerpt: Vec<u8>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -72,7 +79,11 @@ pub(crate) fn seen_by(decoder: &Decoder, body: &[u8]) -> Vec<Seen> {
                     .iter()
                     .map(|unresolved| {
                         let account = unresolved.account.map(|account| account.to_string());
-                        (unresolved.text.to_owned(), account, unresolved.region.map(|region| region.to_string()))
+                        (
+                            unresolved.text.to_owned(),
+                            account,
+                            unresolved.region.map(|region| region.to_string()),
+                        )
                     })
                     .collect(),
                 request_id: kms.request_id.map(str::to_owned),
@@ -127,7 +138,11 @@ pub(crate) fn bad(body: impl AsRef<[u8]>) -> (BadClass, &'static str) {
 pub(crate) fn summary(body: impl AsRef<[u8]>) -> Vec<String> {
     let word = |outcome: Seen| match outcome {
         Seen::Other => "other".to_owned(),
-        Seen::Kms(kms) => kms.observations.first().map_or("kms", |observation| observation.event_id).to_owned(),
+        Seen::Kms(kms) => kms
+            .observations
+            .first()
+            .map_or("kms", |observation| observation.event_id)
+            .to_owned(),
         Seen::Direct(observation) => format!("direct {}", observation.operation),
         Seen::Bad { code, .. } => code.to_owned(),
     };
@@ -162,7 +177,11 @@ pub(crate) fn record(changes: Value) -> Value {
     let members = record.as_object_mut().unwrap();
     if let Value::Object(changes) = changes {
         for (name, value) in changes {
-            if value.is_null() { members.remove(&name) } else { members.insert(name, value) };
+            if value.is_null() {
+                members.remove(&name)
+            } else {
+                members.insert(name, value)
+            };
         }
     }
     record
@@ -175,7 +194,10 @@ pub(crate) fn numbered(number: usize) -> Value {
 
 /// A successful change.
 pub(crate) fn change(operation: &str, request: Value, response: Value) -> Value {
-    record(json!({"eventName": operation, "requestParameters": request, "responseElements": response}))
+    let mut record = record(json!({ "eventName": operation }));
+    record["requestParameters"] = request;
+    record["responseElements"] = response;
+    record
 }
 
 /// An EventBridge event.

@@ -1,0 +1,41 @@
+//! `make bench`: speed and memory, each beside what it is held against.
+//!
+//! Machines are noisy and drift, so both sides of a comparison take turns in one run, and what counts is the ratio of
+//! their medians. A figure is printed with the ratio that the project aims for; where it is missed, the run still
+//! succeeds: a bench reports, tests judge.
+//!
+//! `dormouse-benches NAME…` runs only these: decode, replay, gunzip, drain, million.
+
+mod decode;
+mod drain;
+mod gunzip;
+mod million;
+mod paired;
+mod replay;
+
+use anyhow::bail;
+
+const ALL: [&str; 5] = ["decode", "replay", "gunzip", "drain", "million"];
+
+fn main() -> anyhow::Result<()> {
+    let mut names: Vec<String> = std::env::args().skip(1).collect();
+    if let [child, path] = &*names
+        && child == million::CHILD
+    {
+        return million::measure(path.as_ref());
+    }
+    if names.is_empty() {
+        names = ALL.map(str::to_owned).to_vec();
+    }
+    for name in names {
+        match &*name {
+            "decode" => decode::bench()?,
+            "replay" => replay::bench()?,
+            "gunzip" => gunzip::bench()?,
+            "drain" => drain::bench()?,
+            "million" => million::bench()?,
+            other => bail!("there is no bench {other:?}; there are {}", ALL.join(", ")),
+        }
+    }
+    Ok(())
+}
