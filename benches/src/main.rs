@@ -15,6 +15,10 @@ mod replay;
 
 use anyhow::bail;
 
+/// The program's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ALL: [&str; 5] = ["decode", "replay", "gunzip", "drain", "million"];
 
 fn main() -> anyhow::Result<()> {

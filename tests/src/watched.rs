@@ -70,7 +70,9 @@ impl WatchedStore {
 
     fn must_refuse(&self) -> bool {
         let one_less = |left: u64| left.checked_sub(1);
-        self.to_refuse.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+        self.to_refuse
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
+            .is_ok()
     }
 
     fn note(&self, made: &Epoch<'_>) {
@@ -108,10 +110,7 @@ impl Store for WatchedStore {
         self.inner.fold(fold)
     }
 
-    fn load_keys(
-        &self,
-        each: &mut dyn FnMut(KeyArn, KeyState<Rank>),
-    ) -> Result<(), StoreError> {
+    fn load_keys(&self, each: &mut dyn FnMut(KeyArn, KeyState<Rank>)) -> Result<(), StoreError> {
         self.inner.load_keys(each)
     }
 

@@ -156,16 +156,17 @@ impl KeyDocument {
 impl UseDocument {
     fn new(evidence: &Evidence, source: Source) -> Self {
         let texts = evidence.texts();
-        let context = texts.context.iter().map(|(key, value)| (&**key, &**value));
+        let context = texts.context.into_iter().map(|(key, value)| (key.into(), value.into()));
+        let context: BTreeMap<String, String> = context.collect();
         Self {
             at: evidence.rank().time,
-            operation: texts.operation.as_ref().into(),
-            principal: owned(texts.principal.as_deref()),
-            session: owned(texts.session.as_deref()),
-            invoked_by: owned(texts.invoked_by.as_deref()),
-            source_ip: owned(texts.source_ip.as_deref()),
+            operation: texts.operation.into(),
+            principal: texts.principal.map(String::from),
+            session: texts.session.map(String::from),
+            invoked_by: texts.invoked_by.map(String::from),
+            source_ip: texts.source_ip.map(String::from),
             event_id: evidence.rank().event_id.to_string(),
-            encryption_context: (!texts.context.is_empty()).then(|| owned_pairs(context)),
+            encryption_context: (!context.is_empty()).then_some(context),
             source,
         }
     }
@@ -176,16 +177,12 @@ impl AttemptDocument {
         let texts = evidence.texts();
         Self {
             at: evidence.rank().time,
-            operation: texts.operation.as_ref().into(),
-            principal: owned(texts.principal.as_deref()),
-            error_code: owned(texts.error_code.as_deref()),
+            operation: texts.operation.into(),
+            principal: texts.principal.map(String::from),
+            error_code: texts.error_code.map(String::from),
             event_id: evidence.rank().event_id.to_string(),
         }
     }
-}
-
-fn owned(text: Option<&str>) -> Option<String> {
-    text.map(str::to_owned)
 }
 
 fn owned_pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<String, String> {

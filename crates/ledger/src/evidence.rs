@@ -57,6 +57,11 @@ pub trait Trace: Clone + Send + Sync + 'static {
     /// What to keep of this observation.
     fn of(observation: &Observation<'_>) -> Self;
 
+    /// Keeps this observation instead.
+    fn replace(&mut self, observation: &Observation<'_>) {
+        *self = Self::of(observation);
+    }
+
     /// Where it stands in the order.
     fn rank(&self) -> &Rank;
 }
@@ -73,13 +78,16 @@ impl Trace for Rank {
 }
 
 /// A use or an attempt with everything the record says about it.
+///
+/// A busy key's last use changes with every event, so the texts lie packed in one buffer that is written over, and are
+/// taken apart only when somebody looks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence(Box<Inner>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Inner {
     rank: Rank,
-    texts: EvidenceTexts,
+    texts: PackedTexts,
 }
 
 /// The texts of a use or an attempt, as they are stored and shown.
@@ -103,32 +111,38 @@ pub struct EvidenceTexts {
 
 impl Evidence {
     /// Evidence from its stored parts.
-    pub fn new(time: EventTime, event_id: EventId, texts: EvidenceTexts) -> Self {
+    pub fn new(time: EventTime, event_id: EventId, texts: &EvidenceTexts) -> Self {
         let rank = Rank::new(time, texts.principal.is_some(), !texts.context.is_empty(), event_id);
-        Self(Box::new(Inner { rank, texts }))
+        let context = texts.context.iter().map(|(key, value)| (&**key, &**value));
+        let mut packed = PackedTexts::default();
+        let fixed = [
+            Some(&*texts.operation),
+            texts.principal.as_deref(),
+            texts.session.as_deref(),
+            texts.invoked_by.as_deref(),
+            texts.source_ip.as_deref(),
+            texts.error_code.as_deref(),
+        ];
+        packed.pack(fixed, context);
+        Self(Box::new(Inner { rank, texts: packed }))
     }
 
     /// The texts.
-    pub fn texts(&self) -> &EvidenceTexts {
-        &self.0.texts
+    pub fn texts(&self) -> EvidenceTexts {
+        self.0.texts.unpack()
     }
 }
 
 impl Trace for Evidence {
     fn of(observation: &Observation<'_>) -> Self {
-        let owned = |text: Option<&str>| text.map(Box::from);
-        Self(Box::new(Inner {
-            rank: Rank::of(observation),
-            texts: EvidenceTexts {
-                operation: observation.operation.into(),
-                principal: owned(observation.principal),
-                session: owned(observation.session),
-                invoked_by: owned(observation.invoked_by),
-                source_ip: owned(observation.source_ip),
-                error_code: owned(observation.error_code),
-                context: observation.context.iter().map(|&(k, v)| (k.into(), v.into())).collect(),
-            },
-        }))
+        let mut texts = PackedTexts::default();
+        texts.pack_observation(observation);
+        Self(Box::new(Inner { rank: Rank::of(observation), texts }))
+    }
+
+    fn replace(&mut self, observation: &Observation<'_>) {
+        self.0.rank = Rank::of(observation);
+        self.0.texts.pack_observation(observation);
     }
 
     fn rank(&self) -> &Rank {
@@ -136,11 +150,78 @@ impl Trace for Evidence {
     }
 }
 
+/// The six fixed texts and the pairs of the context, one behind the other, and where each ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct PackedTexts {
+    text: String,
+    /// Where each text ends; [`ABSENT`] for one that is not there.
+    ends: Vec<u32>,
+}
+
+const ABSENT: u32 = u32::MAX;
+
+impl PackedTexts {
+    fn pack_observation(&mut self, observation: &Observation<'_>) {
+        let fixed = [
+            Some(observation.operation),
+            observation.principal,
+            observation.session,
+            observation.invoked_by,
+            observation.source_ip,
+            observation.error_code,
+        ];
+        self.pack(fixed, observation.context.iter().copied());
+    }
+
+    fn pack<'a>(&mut self, fixed: [Option<&str>; 6], context: impl Iterator<Item = (&'a str, &'a str)>) {
+        self.text.clear();
+        self.ends.clear();
+        for text in fixed {
+            self.push(text);
+        }
+        for (key, value) in context {
+            self.push(Some(key));
+            self.push(Some(value));
+        }
+    }
+
+    fn push(&mut self, text: Option<&str>) {
+        let Some(text) = text else { return self.ends.push(ABSENT) };
+        self.text.push_str(text);
+        // The decoder bounds every text; together they are far below 4 GiB.
+        self.ends.push(u32::try_from(self.text.len()).unwrap_or(ABSENT));
+    }
+
+    fn unpack(&self) -> EvidenceTexts {
+        let mut from = 0;
+        let mut texts = self.ends.iter().map(|&end| {
+            let end = usize::try_from(end).ok().filter(|_| end != ABSENT)?;
+            let text = self.text.get(from..end)?;
+            from = end;
+            Some(Box::<str>::from(text))
+        });
+        let mut next = || texts.next().flatten();
+        EvidenceTexts {
+            operation: next().unwrap_or_default(),
+            principal: next(),
+            session: next(),
+            invoked_by: next(),
+            source_ip: next(),
+            error_code: next(),
+            context: std::iter::from_fn(|| next().zip(next())).collect(),
+        }
+    }
+}
+
 /// Keeps the later of what is known and the observation.
 pub(crate) fn keep_later<T: Trace>(known: &mut Option<T>, observation: &Observation<'_>) {
-    let is_later = known.as_ref().is_none_or(|known| known.rank().compare(observation) == Ordering::Greater);
-    if is_later {
-        *known = Some(T::of(observation));
+    match known {
+        None => *known = Some(T::of(observation)),
+        Some(known) => {
+            if known.rank().compare(observation) == Ordering::Greater {
+                known.replace(observation);
+            }
+        }
     }
 }
 

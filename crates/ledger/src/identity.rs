@@ -1,7 +1,7 @@
 //! What makes two observations the same one.
 
-use dormouse_model::{KeyArn, Kind, Observation};
-use xxhash_rust::xxh3::Xxh3;
+use dormouse_model::Observation;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// A 128-bit digest that is the same in every process: two observations with the same one are the same observation.
 ///
@@ -15,10 +15,18 @@ pub struct Identity {
 impl Identity {
     /// The identity of an observation: its shared id, else its event id; its key; its kind.
     pub fn of(observation: &Observation<'_>) -> Self {
-        let mut digest = Xxh3::new();
-        digest.update(observation.identity_text().as_bytes());
-        add_key_and_kind(&mut digest, observation.key, observation.kind);
-        Self::from_digest(&digest)
+        let mut text = Gathered::default();
+        text.push(observation.identity_text().as_bytes());
+        let (id, account_and_form, region, partition, irregular) = observation.key.stable_bytes();
+        // A zero byte ends each text, so that no two different lists of texts run together to the same bytes.
+        text.push(&[0, observation.kind.number()]);
+        text.push(&id);
+        text.push(&account_and_form.to_be_bytes());
+        for name in [region, partition, irregular] {
+            text.push(name.as_bytes());
+            text.push(&[0]);
+        }
+        text.digest()
     }
 
     /// The identity of a record: the id and exactly the keys and kinds it speaks of, in any order. The same as the
@@ -30,11 +38,11 @@ impl Identity {
         }
         let mut parts: Vec<Self> = observations.iter().map(Self::of).collect();
         parts.sort_unstable();
-        let mut digest = Xxh3::new();
+        let mut text = Gathered::default();
         for part in parts {
-            digest.update(&part.to_bytes());
+            text.push(&part.to_bytes());
         }
-        Some(Self::from_digest(&digest))
+        Some(text.digest())
     }
 
     /// Sixteen bytes that [`Identity::from_bytes`] turns back.
@@ -47,24 +55,54 @@ impl Identity {
         Self::from_number(u128::from_be_bytes(bytes))
     }
 
-    fn from_digest(digest: &Xxh3) -> Self {
-        Self::from_number(digest.digest128())
-    }
-
     #[expect(clippy::cast_possible_truncation, reason = "the two halves of the number")]
     fn from_number(number: u128) -> Self {
         Self { high: (number >> 64) as u64, low: number as u64 }
     }
 }
 
-fn add_key_and_kind(digest: &mut Xxh3, key: KeyArn, kind: Kind) {
-    let (id, account_and_form, region, partition, irregular) = key.stable_bytes();
-    // A zero byte ends each text, so that no two different lists of texts run together to the same bytes.
-    digest.update(&[0, kind.number()]);
-    digest.update(&id);
-    digest.update(&account_and_form.to_be_bytes());
-    for text in [region, partition, irregular] {
-        digest.update(text.as_bytes());
-        digest.update(&[0]);
+/// Bytes to be digested at once, which is several times faster than piece by piece; on the stack unless they are many.
+struct Gathered {
+    few: [u8; 256],
+    length: usize,
+    many: Vec<u8>,
+}
+
+impl Default for Gathered {
+    fn default() -> Self {
+        Self { few: [0; 256], length: 0, many: Vec::new() }
+    }
+}
+
+impl Gathered {
+    fn push(&mut self, bytes: &[u8]) {
+        let end = self.length + bytes.len();
+        if let Some(place) = self.few.get_mut(self.length..end).filter(|_| self.many.is_empty()) {
+            place.copy_from_slice(bytes);
+        } else {
+            if self.many.is_empty() {
+                self.many.extend_from_slice(&self.few[..self.length]);
+            }
+            self.many.extend_from_slice(bytes);
+        }
+        self.length = end;
+    }
+
+    fn digest(&self) -> Identity {
+        let bytes = if self.many.is_empty() { &self.few[..self.length] } else { &*self.many };
+        Identity::from_number(xxh3_128(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_bytes_digest_like_one_text() {
+        let pieces: Vec<Vec<u8>> = (0..40u8).map(|piece| vec![piece; 13]).collect();
+        let mut gathered = Gathered::default();
+        pieces.iter().for_each(|piece| gathered.push(piece));
+        assert_eq!(gathered.digest(), Identity::from_number(xxh3_128(&pieces.concat())));
     }
 }

@@ -54,10 +54,6 @@ impl EventTime {
         self.0.saturating_sub(earlier.0)
     }
 
-    fn timestamp(self) -> jiff::Timestamp {
-        jiff::Timestamp::from_second(i64::from(self.0)).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
-    }
-
     /// The form CloudTrail always uses, `YYYY-MM-DDTHH:MM:SSZ`; `None` for any other, valid or not.
     fn parse_common_form(text: &[u8]) -> Option<Self> {
         fn number(digits: &[u8]) -> Option<u32> {
@@ -106,8 +102,31 @@ impl FromStr for EventTime {
 
 impl fmt::Display for EventTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.timestamp(), f)
+        let (year, month, day) = date_of(self.day());
+        let second = self.0 % 86_400;
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        let mut text = *b"0000-00-00T00:00:00Z";
+        let places = [(0, year / 100), (2, year % 100), (5, month), (8, day), (11, hour), (14, minute), (17, second)];
+        for (place, number) in places {
+            let digit = |number: u32| b'0' + u8::try_from(number % 10).unwrap_or(0);
+            text[place] = digit(number / 10);
+            text[place + 1] = digit(number);
+        }
+        f.pad(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
+}
+
+/// Year, month and day of a day since 1970, counting years from March so that the leap day is last.
+fn date_of(day: u32) -> (u32, u32, u32) {
+    let day = day + 719_468;
+    let (era, day_of_era) = (day / 146_097, day % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day_of_month = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let year = era * 400 + year_of_era + u32::from(month <= 2);
+    (year, month, day_of_month)
 }
 
 impl fmt::Debug for EventTime {
@@ -231,7 +250,7 @@ mod tests {
             let time = EventTime::from_seconds(seconds);
             let text = time.to_string();
             prop_assert_eq!(EventTime::parse_common_form(text.as_bytes()), Some(time));
-            prop_assert_eq!(text.parse::<jiff::Timestamp>().unwrap().as_second(), i64::from(seconds));
+            prop_assert_eq!(&text, &jiff::Timestamp::from_second(i64::from(seconds)).unwrap().to_string());
         }
 
         #[test]

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
 /// A change: what an operation or service event alters.
@@ -147,12 +148,12 @@ const NEITHER: &[&str] = &[
 /// The operations table: the default rows and what configuration overrides.
 #[derive(Clone, Debug)]
 pub struct OperationTable {
-    rows: HashMap<Box<str>, Meaning>,
+    rows: HashMap<Box<str>, Meaning, RandomState>,
 }
 
 impl Default for OperationTable {
     fn default() -> Self {
-        let mut rows = HashMap::new();
+        let mut rows = HashMap::default();
         rows.extend(IN_USE.iter().map(|&name| (name.into(), Meaning::InUse)));
         rows.extend(CHANGES.iter().map(|&(name, change)| (name.into(), Meaning::Change(change))));
         rows.extend(NEITHER.iter().map(|&name| (name.into(), Meaning::NotInUse)));

@@ -37,5 +37,5 @@ fn fold_key(key: KeyArn, changed: DeltaKey, ledger: &Ledger<Rank>) -> Option<Fol
 }
 
 fn texts_if_last(evidence: Option<Evidence>, last: Option<&Rank>) -> Option<EvidenceTexts> {
-    evidence.filter(|evidence| Some(evidence.rank()) == last).map(|evidence| evidence.texts().clone())
+    evidence.filter(|evidence| Some(evidence.rank()) == last).map(|evidence| evidence.texts())
 }

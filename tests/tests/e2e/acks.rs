@@ -43,29 +43,63 @@ impl Works {
         let folder = tempfile::tempdir().unwrap();
         let inner = SqliteStore::open(SqliteOptions::at(folder.path().join("dormouse.db"))).unwrap();
         let store = Arc::new(guard(inner));
-        let double = SqsDouble::start(dormouse_simulate::sqs::SqsOptions::default()).await.unwrap();
-        let queue = double.create_queue("dormouse", QueueOptions { reorder_window: 50, ..QueueOptions::default() });
-        double.faults().set(Operation::ReceiveMessage, Fault { duplicated: 0.1, ..Fault::default() });
+        let double = SqsDouble::start(dormouse_simulate::sqs::SqsOptions::default())
+            .await
+            .unwrap();
+        let queue = double.create_queue(
+            "dormouse",
+            QueueOptions {
+                reorder_window: 50,
+                ..QueueOptions::default()
+            },
+        );
+        double.faults().set(
+            Operation::ReceiveMessage,
+            Fault {
+                duplicated: 0.1,
+                ..Fault::default()
+            },
+        );
         double.send_many(&queue, bodies).unwrap();
         let early = watch_deletes(&double, &store);
 
         let decoder = Arc::new(Decoder::new(OperationTable::default(), Limits::default()));
-        let options = PipelineOptions { epoch_interval: Duration::from_millis(20), ..PipelineOptions::default() };
+        let options = PipelineOptions {
+            epoch_interval: Duration::from_millis(20),
+            ..PipelineOptions::default()
+        };
         let as_store: Arc<dyn Store> = store.clone();
         let pipeline = Pipeline::open(as_store, decoder, Arc::new(WallClock), options).unwrap();
-        let (progress, intake) = (pipeline.progress(), Arc::new(pipeline.intake(OnPoison::Quarantine)));
-        let source = SqsSource::new(&client(&double), SqsOptions::new("bus", queue.clone()));
+        let (progress, intake) = (
+            pipeline.progress(),
+            Arc::new(pipeline.intake(OnPoison::Quarantine)),
+        );
+        let source = SqsSource::new(&client(&double), source_options(&queue));
         let (stop, pipeline_stop) = (CancellationToken::new(), CancellationToken::new());
         let source_stop = stop.clone();
         let source = tokio::spawn(async move {
-            let summary = source.run(intake, source_stop, Duration::from_secs(60)).await.unwrap();
+            let summary = source
+                .run(intake, source_stop, Duration::from_secs(60))
+                .await
+                .unwrap();
             assert!(summary.is_drained(), "{summary}");
         });
         let stop_pipeline = pipeline_stop.clone();
         let pipeline = tokio::spawn(async move {
             pipeline.run(stop_pipeline).await.unwrap();
         });
-        Self { _folder: folder, double, queue, store, progress, early, stop, source, pipeline, pipeline_stop }
+        Self {
+            _folder: folder,
+            double,
+            queue,
+            store,
+            progress,
+            early,
+            stop,
+            source,
+            pipeline,
+            pipeline_stop,
+        }
     }
 
     fn counters(&self) -> QueueCounters {
@@ -80,7 +114,11 @@ impl Works {
     async fn finish(self) -> Arc<WatchedStore> {
         until("the queue is empty", || {
             let counters = self.counters();
-            if counters.visible + counters.in_flight == 0 { Ok(()) } else { Err(counters) }
+            if counters.visible + counters.in_flight == 0 {
+                Ok(())
+            } else {
+                Err(counters)
+            }
         })
         .await;
         self.stop.cancel();
@@ -88,8 +126,22 @@ impl Works {
         self.pipeline_stop.cancel();
         self.pipeline.await.unwrap();
         let early = self.early.lock().unwrap();
-        assert!(early.is_empty(), "{} deletes came too early: {:?}", early.len(), early.first());
+        assert!(
+            early.is_empty(),
+            "{} deletes came too early: {:?}",
+            early.len(),
+            early.first()
+        );
         self.store
+    }
+}
+
+/// A message whose delete came with an old handle is back soon.
+fn source_options(queue: &str) -> SqsOptions {
+    SqsOptions {
+        wait_time: Duration::from_secs(1),
+        visibility_timeout: Duration::from_secs(5),
+        ..SqsOptions::new("bus", queue)
     }
 }
 
@@ -129,11 +181,20 @@ async fn while_commits_are_refused_nothing_is_deleted_and_then_all_goes_on_by_it
     let works = Works::start(|inner| WatchedStore::new(inner, u64::MAX, 0), &uses(4_000)).await;
     until("several commits are refused, and messages keep coming in", || {
         let seen = (works.store.refused(), works.counters());
-        if seen.0 >= 4 && seen.1.in_flight >= 4_000 { Ok(()) } else { Err(seen) }
+        if seen.0 >= 4 && seen.1.in_flight >= 4_000 {
+            Ok(())
+        } else {
+            Err(seen)
+        }
     })
     .await;
     assert!(works.progress.is_paused());
-    assert_eq!(works.deletes(), 0, "something was deleted: {:?}", works.counters());
+    assert_eq!(
+        works.deletes(),
+        0,
+        "something was deleted: {:?}",
+        works.counters()
+    );
     assert_eq!(works.counters().deleted, 0);
     assert_eq!(works.store.committed(), 0);
 
@@ -149,7 +210,11 @@ async fn with_refusals_between_all_commits_no_delete_comes_early() {
     // A refused commit waits a tenth of a second and more, so the epochs between are large and many copies meet in them.
     let works = Works::start(|inner| WatchedStore::new(inner, 1, 1), &uses(20_000)).await;
     let store = works.finish().await;
-    assert!(store.committed() >= 3 && store.refused() >= 3, "{} commits", store.committed());
+    assert!(
+        store.committed() >= 3 && store.refused() >= 3,
+        "{} commits",
+        store.committed()
+    );
     assert_eq!(store.durable().counted.len(), 20_000);
 }
 
@@ -161,9 +226,20 @@ async fn a_full_disk_pauses_and_room_resumes() {
         WatchedStore::new(inner, 0, 0)
     };
     let works = Works::start(guard, &bodies).await;
-    until("the disk is full", || if works.progress.is_paused() { Ok(()) } else { Err(works.counters()) }).await;
+    until("the disk is full", || {
+        if works.progress.is_paused() {
+            Ok(())
+        } else {
+            Err(works.counters())
+        }
+    })
+    .await;
     let deleted_before = works.counters().deleted;
-    assert!(deleted_before < bodies.len() as u64, "everything fitted: {:?}", works.counters());
+    assert!(
+        deleted_before < bodies.len() as u64,
+        "everything fitted: {:?}",
+        works.counters()
+    );
     works.store.inner.limit_pages(1_000_000).unwrap();
     let store = works.finish().await;
     assert_eq!(store.durable().counted.len(), 10_000);

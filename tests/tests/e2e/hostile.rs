@@ -24,12 +24,21 @@ async fn a_folder_of_them_is_read_past_every_one() {
     assert!(mib < MOST_MEMORY_MIB, "{mib} MiB were taken");
     for hazard in &hazards {
         let named = finished.stderr.contains(&hazard.file);
-        assert!(named || hazard.whole, "{} is not named: {}", hazard.file, finished.stderr);
+        assert!(
+            named || hazard.whole,
+            "{} is not named: {}",
+            hazard.file,
+            finished.stderr
+        );
     }
     // The good records beside the bad ones are all there.
     let truth = oracle::answer(&[folder.path()]).json();
-    let members = ["arn", "last_attempt", "attempts", "changes", "state"];
-    oracle::assert_none(&oracle::differences(&truth["keys"], &finished.json()["keys"], &members));
+    let members = ["arn", "last_use", "last_attempt", "attempts", "changes", "state"];
+    oracle::assert_none(&oracle::differences(
+        &truth["keys"],
+        &finished.json()["keys"],
+        &members,
+    ));
 }
 
 #[tokio::test]
@@ -43,29 +52,56 @@ async fn each_of_them_alone_ends_as_it_should() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Odd, but nothing in them is lost: they are named all the same.
+const ODD: [&str; 7] = [
+    "padded.ndjson",
+    "lone-surrogates.ndjson",
+    "byte-order-mark.json",
+    "carriage-returns.ndjson",
+    "empty.json",
+    "empty.json.gz",
+    "packed-nothing.json.gz",
+];
+
 fn complaints(hazard: &Hazard, path: &Path) -> Vec<String> {
     let Hazard { file, whole, uses } = hazard;
     let (finished, mib) = replay(path);
-    let mut complaints = Vec::new();
-    let expected = if *whole { 0 } else { NOT_WHOLE };
-    if finished.status.code() != Some(expected) {
-        complaints.push(format!("{file}: {} instead of {expected}: {}", finished.status, finished.stderr));
+    if finished.stdout.is_empty() {
+        return vec![format!("{file}: no document was printed: {finished:#?}")];
     }
-    if !whole && !finished.stderr.contains(file) {
+    let records = &finished.json()["records"];
+    let lost = records["malformed"] != 0 || records["quarantined"] != 0;
+    let (named, code) = (finished.stderr.contains(file), finished.status.code());
+
+    let mut complaints = Vec::new();
+    if !whole && code != Some(NOT_WHOLE) {
+        complaints.push(format!(
+            "{file} is not whole: {}, {}",
+            finished.status, finished.stderr
+        ));
+    }
+    if *whole && code != Some(0) && code != Some(NOT_WHOLE) {
+        complaints.push(format!("{file}: {}, {}", finished.status, finished.stderr));
+    }
+    if (!whole || lost || ODD.contains(&&**file)) && !named {
         complaints.push(format!("{file} is not named: {}", finished.stderr));
+    }
+    if code == Some(NOT_WHOLE) && !named {
+        complaints.push(format!(
+            "{file}: nobody is told why the status is 2: {}",
+            finished.stderr
+        ));
     }
     if mib >= MOST_MEMORY_MIB {
         complaints.push(format!("{file}: {mib} MiB were taken"));
     }
-    if finished.stdout.is_empty() {
-        complaints.push(format!("{file}: no document was printed"));
-        return complaints;
-    }
-    let answer = finished.json();
     if let Some(uses) = uses
-        && answer["records"]["uses"] != *uses
+        && records["uses"] != *uses
     {
-        complaints.push(format!("{file}: {} uses instead of {uses}", answer["records"]["uses"]));
+        complaints.push(format!(
+            "{file}: {} uses instead of {uses}: {}",
+            records["uses"], finished.stderr
+        ));
     }
     complaints
 }

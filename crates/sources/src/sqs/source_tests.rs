@@ -220,6 +220,23 @@ async fn nothing_is_extended_before_two_thirds_of_the_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deadline_counts_from_before_the_receive_and_not_from_its_answer() {
+    let pipeline = Pipeline::standing_still();
+    let running = Running::start(pipeline.clone());
+    let before = Instant::now();
+    sleep(WAIT - Duration::from_secs(2)).await;
+    running.queue.send(1);
+    running
+        .until("extended", |r| r.shared.stats.extended.get() == 1)
+        .await;
+    let asked = before.elapsed();
+    assert!(
+        asked >= VISIBILITY * 2 / 3 && asked <= VISIBILITY * 2 / 3 + VISIBILITY / 12,
+        "{asked:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_that_comes_again_is_handed_over_once_and_deleted_with_the_newest_handle() {
     let pipeline = Pipeline::standing_still();
     let running = Running::start(pipeline.clone());

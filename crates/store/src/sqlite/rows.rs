@@ -94,7 +94,7 @@ impl StoredTrace for Evidence {
 
     fn read(rank: Rank, texts: Option<&str>) -> Result<Self, serde_json::Error> {
         let texts: EvidenceTexts = serde_json::from_str(texts.unwrap_or("null"))?;
-        Ok(Self::new(rank.time, rank.event_id, texts))
+        Ok(Self::new(rank.time, rank.event_id, &texts))
     }
 }
 

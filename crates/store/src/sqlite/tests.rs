@@ -92,8 +92,8 @@ fn one_of_each() -> (Ledger<Rank>, Fold) {
     let folded = FoldedKey {
         key,
         state: ledger.get(key).unwrap(),
-        last_use: changed.last_use.map(|evidence| evidence.texts().clone()),
-        last_attempt: changed.last_attempt.map(|evidence| evidence.texts().clone()),
+        last_use: changed.last_use.map(|evidence| evidence.texts()),
+        last_attempt: changed.last_attempt.map(|evidence| evidence.texts()),
         activity: changed.activity,
         changes: changed.changes,
     };
@@ -153,7 +153,7 @@ fn a_fold_comes_back_whole_and_prunes_the_journal() {
 
     let reader = Reader::open(store.path()).unwrap();
     let mut texts = Vec::new();
-    reader.keys(&mut |_, state| texts.push(state.last_use().unwrap().texts().clone())).unwrap();
+    reader.keys(&mut |_, state| texts.push(state.last_use().unwrap().texts())).unwrap();
     assert_eq!(texts[0].context, [("aws:s3:arn".into(), "arn:aws:s3:::b".into())]);
     let history = reader.history(state.row).unwrap();
     assert_eq!((history.days.len(), history.users.len(), history.changes.len()), (1, 1, 1));

@@ -11,11 +11,10 @@ use std::process::ExitCode;
 use std::thread::available_parallelism;
 
 use dormouse_cloudtrail::{Decoder, Limits};
-use dormouse_ledger::{KeyDocument, Source};
+use dormouse_ledger::{Evidence, KeyDocument, KeyState, Source};
 use dormouse_model::{Clock, WallClock};
 use dormouse_sources::files;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde::Serialize;
 
 use super::judge_at;
 use crate::cli::{Output, ReplayArgs};
@@ -26,13 +25,6 @@ use work::{Replay, Replayed};
 
 /// Some input could not be read whole.
 const EXIT_INCOMPLETE: u8 = 2;
-
-/// The document that `--output json` prints.
-#[derive(Serialize)]
-struct ReplayDocument {
-    keys: Vec<KeyDocument>,
-    records: RecordsDocument,
-}
 
 /// Replays the files and prints what they say.
 pub(crate) fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<ExitCode> {
@@ -49,28 +41,28 @@ pub(crate) fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<ExitC
     report.paths(&inputs.errors, &inputs.skipped);
     report.files(&replayed.files);
     report.unknowns(&replayed.unknowns, replayed.tally.late_uncounted);
-    print(args.output, &replayed, config)?;
+    print(args.output, &replayed, config, threads)?;
+    // The process ends here: taking a large ledger apart would only cost time.
+    std::mem::forget(replayed);
     Ok(if report.is_whole { ExitCode::SUCCESS } else { ExitCode::from(EXIT_INCOMPLETE) })
 }
 
-fn print(output: Output, replayed: &Replayed, config: &Config) -> anyhow::Result<()> {
+fn print(output: Output, replayed: &Replayed, config: &Config, threads: usize) -> anyhow::Result<()> {
     let now = WallClock.now_seconds();
     let judge = judge_at(now, config.verdicts.idle_after);
     let ledger = &replayed.ledger;
-    let mut keys = Vec::with_capacity(ledger.len());
-    ledger.for_each_key(|key, state| keys.push(KeyDocument::new(key, state, ledger, Source::Replay, judge)));
     let records = RecordsDocument::new(replayed.tally, ledger.total_counts());
-    match output {
-        Output::Json => {
-            show::json::sort_by_arn(&mut keys);
-            show::json::print(&ReplayDocument { keys, records })
-        }
-        Output::Csv => show::csv::keys(keys),
-        Output::Table => {
-            show::table::keys(keys, now)?;
-            Ok(show::table::records(records)?)
-        }
+    let document = |key, state: &KeyState<Evidence>| KeyDocument::new(key, state, ledger, Source::Replay, judge);
+    if output == Output::Json {
+        return show::json::replay(ledger, records, threads, document);
     }
+    let mut keys = Vec::with_capacity(ledger.len());
+    ledger.for_each_key(|key, state| keys.push(document(key, state)));
+    if output == Output::Csv {
+        return show::csv::keys(keys);
+    }
+    show::table::keys(keys, now)?;
+    Ok(show::table::records(records)?)
 }
 
 fn progress_bar(bytes: u64) -> ProgressBar {
