@@ -347,7 +347,7 @@ impl Entry {
     }
 
     fn redelivered(&mut self, received: Instant, deadline: Instant, handle: String) {
-
+        self.handle = handle;
         self.generation = self.generation.wrapping_add(1);
         self.received = received;
         self.deadline = deadline;
