@@ -1,6 +1,10 @@
 //! Two ways of doing the same, in turn, and the ratio of their medians.
 
-#![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a bench measures real time and prints it")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a bench measures real time and prints it"
+)]
 
 use std::time::{Duration, Instant};
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::clock::PushedClock;
 use crate::program::{Running, ask};
-use crate::wait::until;
+use crate::wait::{until, when};
 
 /// A queue of which nothing changed for so long waits for its clock.
 const STILL: Duration = Duration::from_millis(300);
@@ -98,12 +98,11 @@ impl Scene {
     pub fn configuration(&self) -> PathBuf {
         let mut text = String::new();
         for (section, settings) in &self.settings {
-            match *section {
-                "source" => {
-                    text.push_str("[[sources]]\nname = \"bus\"\ntype = \"sqs\"\nregion = \"eu-west-1\"\n")
-                }
-                section => writeln!(text, "[{section}]").unwrap(),
-            }
+            let head = match *section {
+                "source" => "[[sources]]\nname = \"bus\"\ntype = \"sqs\"\nregion = \"eu-west-1\"".to_owned(),
+                section => format!("[{section}]"),
+            };
+            writeln!(text, "{head}").unwrap();
             for (key, value) in settings {
                 writeln!(text, "{key} = {value}").unwrap();
             }
@@ -138,11 +137,7 @@ impl Scene {
     pub async fn drained(&self, running: &mut Running) {
         until("the queue is empty", || {
             running.assert_alive();
-            if self.waiting() == 0 {
-                Ok(())
-            } else {
-                Err((self.counters(), tail(&running.log())))
-            }
+            when(self.waiting() == 0, self.counters())
         })
         .await;
     }
@@ -163,11 +158,7 @@ impl Scene {
                 since = Instant::now();
                 self.clock.push(1);
             }
-            if self.waiting() == 0 {
-                Ok(())
-            } else {
-                Err((counters, tail(&running.log())))
-            }
+            when(self.waiting() == 0, counters)
         })
         .await;
     }
@@ -202,11 +193,4 @@ impl Scene {
             .map(|(_, body)| body)
             .collect()
     }
-}
-
-/// The last lines of a log.
-fn tail(log: &str) -> Vec<String> {
-    let mut lines: Vec<String> = log.lines().rev().take(20).map(str::to_owned).collect();
-    lines.reverse();
-    lines
 }

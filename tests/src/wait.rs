@@ -24,6 +24,11 @@ pub async fn until<T, D: std::fmt::Debug>(what: &str, mut found: impl FnMut() ->
     }
 }
 
+/// For [`until`]: done, or what was seen instead.
+pub fn when<D>(done: bool, seen: D) -> Result<(), Box<D>> {
+    if done { Ok(()) } else { Err(Box::new(seen)) }
+}
+
 /// Held by a test that needs the machine for itself, for as long as it does.
 pub async fn alone() -> MutexGuard<'static, ()> {
     static MACHINE: Mutex<()> = Mutex::const_new(());

@@ -7,10 +7,12 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dormouse_ledger::{Counting, KeyState, Rank};
-use dormouse_model::{EventTime, KeyArn};
+use dormouse_ledger::Counting;
+use dormouse_model::EventTime;
 use dormouse_pipeline::epoch;
-use dormouse_store::{Commit, Epoch, Fold, Loaded, SqliteStore, Store, StoreError, StoredQuarantined};
+use dormouse_store::{
+    Commit, EachKey, Epoch, Fold, Loaded, SqliteStore, Store, StoreError, StoredQuarantined,
+};
 
 /// A store with a guard at its door.
 pub struct WatchedStore {
@@ -110,7 +112,7 @@ impl Store for WatchedStore {
         self.inner.fold(fold)
     }
 
-    fn load_keys(&self, each: &mut dyn FnMut(KeyArn, KeyState<Rank>)) -> Result<(), StoreError> {
+    fn load_keys(&self, each: &EachKey<'_>) -> Result<(), StoreError> {
         self.inner.load_keys(each)
     }
 

@@ -138,7 +138,9 @@ pub(crate) struct VerdictsConfig {
 
 impl Default for VerdictsConfig {
     fn default() -> Self {
-        Self { idle_after: Duration::from_secs(90 * 86_400) }
+        Self {
+            idle_after: Duration::from_secs(90 * 86_400),
+        }
     }
 }
 
@@ -194,7 +196,10 @@ pub(crate) struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { level: "info".into(), format: LogFormat::Text }
+        Self {
+            level: "info".into(),
+            format: LogFormat::Text,
+        }
     }
 }
 
@@ -211,8 +216,11 @@ pub(crate) enum LogFormat {
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text)
-        .map_err(|error| D::Error::custom(format!("{text:?} is no duration ({error}); write one like \"90d\", \"1h 30m\" or \"200ms\"")))
+    humantime::parse_duration(&text).map_err(|error| {
+        D::Error::custom(format!(
+            "{text:?} is no duration ({error}); write one like \"90d\", \"1h 30m\" or \"200ms\""
+        ))
+    })
 }
 
 /// A number of bytes, plain or as text with a unit.
@@ -227,15 +235,25 @@ fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let text = match NumberOrText::deserialize(deserializer) {
         Ok(NumberOrText::Number(number)) => return Ok(number),
         Ok(NumberOrText::Text(text)) => text,
-        Err(_) => return Err(D::Error::custom("expected a number of bytes, or text like \"64MiB\"")),
+        Err(_) => {
+            return Err(D::Error::custom(
+                "expected a number of bytes, or text like \"64MiB\"",
+            ));
+        }
     };
     for (unit, factor) in UNITS {
         if let Some(number) = text.strip_suffix(unit) {
-            let number = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+            let number = number
+                .trim()
+                .parse::<u64>()
+                .ok()
+                .and_then(|number| number.checked_mul(factor));
             return number.ok_or_else(|| D::Error::custom(format!("{text:?} is no number of bytes")));
         }
     }
-    Err(D::Error::custom(format!("{text:?} is no number of bytes; write one like \"64MiB\" (B, KiB, MiB, GiB)")))
+    Err(D::Error::custom(format!(
+        "{text:?} is no number of bytes; write one like \"64MiB\" (B, KiB, MiB, GiB)"
+    )))
 }
 
 /// The settings that a variable can override: section, key, and whether it is a number.
@@ -259,14 +277,20 @@ impl Config {
     /// Reads and checks the file at `path`, with the process's `DORMOUSE_…` variables on top.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| {
-            format!("cannot read the configuration {}; name one with --config or DORMOUSE_CONFIG", path.display())
+            format!(
+                "cannot read the configuration {}; name one with --config or DORMOUSE_CONFIG",
+                path.display()
+            )
         })?;
         Self::parse(&text, std::env::vars()).with_context(|| path.display().to_string())
     }
 
     fn parse(text: &str, variables: impl Iterator<Item = (String, String)>) -> anyhow::Result<Self> {
-        let mut config: Self = toml::from_str(text).map_err(|error| anyhow::anyhow!("{}", error.to_string().trim_end()))?;
-        let overrides: Vec<_> = variables.filter_map(|(name, value)| Override::of(name, value)).collect();
+        let mut config: Self =
+            toml::from_str(text).map_err(|error| anyhow::anyhow!("{}", error.to_string().trim_end()))?;
+        let overrides: Vec<_> = variables
+            .filter_map(|(name, value)| Override::of(name, value))
+            .collect();
         if !overrides.is_empty() {
             config = apply_overrides(text, &overrides)?;
         }
@@ -285,9 +309,14 @@ impl Config {
         }
         let mut names = BTreeSet::new();
         for source in &self.sources {
-            source.check().with_context(|| format!("[[sources]] {:?}", source.name))?;
+            source
+                .check()
+                .with_context(|| format!("[[sources]] {:?}", source.name))?;
             if !names.insert(&source.name) {
-                bail!("[[sources]] {:?}: the name is taken by another source", source.name);
+                bail!(
+                    "[[sources]] {:?}: the name is taken by another source",
+                    source.name
+                );
             }
         }
         Ok(())
@@ -316,7 +345,10 @@ impl SourceConfig {
             bail!("name: 1 to 64 letters, digits, dashes, dots and underscores");
         }
         if !self.queue_url.starts_with("https://") && !self.queue_url.starts_with("http://") {
-            bail!("queue_url: {:?} is no URL; it looks like https://sqs.eu-west-1.amazonaws.com/111122223333/dormouse", self.queue_url);
+            bail!(
+                "queue_url: {:?} is no URL; it looks like https://sqs.eu-west-1.amazonaws.com/111122223333/dormouse",
+                self.queue_url
+            );
         }
         if !(1..=256).contains(&self.max_pollers) {
             bail!("max_pollers: 1 to 256");
@@ -345,21 +377,40 @@ impl Override {
         let name = variable.strip_prefix("DORMOUSE_")?.to_ascii_lowercase();
         let names_it = |(section, key, _): &&(&str, &str, bool)| name == format!("{section}_{key}");
         let &(section, key, is_number) = SETTINGS.iter().find(names_it)?;
-        let number = if is_number { text.parse().ok().map(toml::Value::Integer) } else { None };
-        Some(Self { variable, section, key, value: number.unwrap_or(toml::Value::String(text)) })
+        let number = if is_number {
+            text.parse().ok().map(toml::Value::Integer)
+        } else {
+            None
+        };
+        Some(Self {
+            variable,
+            section,
+            key,
+            value: number.unwrap_or(toml::Value::String(text)),
+        })
     }
 }
 
 fn apply_overrides(text: &str, overrides: &[Override]) -> anyhow::Result<Config> {
     let mut file: toml::Table = toml::from_str(text)?;
     let mut config = None;
-    for Override { variable, section, key, value } in overrides {
-        let section = file.entry(*section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    for Override {
+        variable,
+        section,
+        key,
+        value,
+    } in overrides
+    {
+        let section = file
+            .entry(*section)
+            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
         if let Some(section) = section.as_table_mut() {
             section.insert((*key).to_owned(), value.clone());
         }
         // One at a time, so that an error can name the variable.
-        let parsed: Config = toml::Value::Table(file.clone()).try_into().with_context(|| format!("the variable {variable}"))?;
+        let parsed: Config = toml::Value::Table(file.clone())
+            .try_into()
+            .with_context(|| format!("the variable {variable}"))?;
         config = Some(parsed);
     }
     config.context("no variable overrides a setting")
@@ -372,7 +423,9 @@ mod tests {
     const MINIMAL: &str = "[[sources]]\nname = \"bus\"\ntype = \"sqs\"\nqueue_url = \"https://sqs.eu-west-1.amazonaws.com/111122223333/dormouse\"\n";
 
     fn parse(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
-        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Config::parse(text, variables).map_err(|error| format!("{error:#}"))
     }
 
@@ -398,14 +451,25 @@ mod tests {
         let error = parse("[verdicts]\nidle_after = \"soon\"\n", &[]).unwrap_err();
         assert!(error.contains("line 2") && error.contains("\"90d\""), "{error}");
         let error = parse(&format!("{MINIMAL}on_poison = \"burn\"\n"), &[]).unwrap_err();
-        assert!(error.contains("quarantine") && error.contains("redrive"), "{error}");
+        assert!(
+            error.contains("quarantine") && error.contains("redrive"),
+            "{error}"
+        );
         let error = parse("[store]\nquarantine_bytes = \"64 parsecs\"\n", &[]).unwrap_err();
         assert!(error.contains("line 2") && error.contains("MiB"), "{error}");
     }
 
     #[test]
     fn variables_override_single_settings_and_are_named_in_errors() {
-        let config = parse(MINIMAL, &[("DORMOUSE_STORE_PATH", "/tmp/d.db"), ("DORMOUSE_INGEST_ID_WINDOW", "10"), ("DORMOUSE_SERVICE_HOST", "10.0.0.1")]).unwrap();
+        let config = parse(
+            MINIMAL,
+            &[
+                ("DORMOUSE_STORE_PATH", "/tmp/d.db"),
+                ("DORMOUSE_INGEST_ID_WINDOW", "10"),
+                ("DORMOUSE_SERVICE_HOST", "10.0.0.1"),
+            ],
+        )
+        .unwrap();
         assert_eq!(config.store.path, Path::new("/tmp/d.db"));
         assert_eq!(config.ingest.id_window, 10);
         let error = parse(MINIMAL, &[("DORMOUSE_INGEST_ID_WINDOW", "many")]).unwrap_err();
@@ -431,11 +495,21 @@ mod tests {
     fn changes_cannot_be_declared_uses() {
         let error = parse("[operations]\nin_use = [\"DisableKey\"]\n", &[]).unwrap_err();
         assert!(error.contains("DisableKey changes a key"), "{error}");
-        assert!(parse("[operations]\nin_use = [\"NewOne\"]\nnot_in_use = [\"GetPublicKey\"]\n", &[]).is_ok());
+        assert!(
+            parse(
+                "[operations]\nin_use = [\"NewOne\"]\nnot_in_use = [\"GetPublicKey\"]\n",
+                &[]
+            )
+            .is_ok()
+        );
     }
 
     #[test]
     fn two_sources_cannot_share_a_name() {
-        assert!(parse(&format!("{MINIMAL}{MINIMAL}"), &[]).unwrap_err().contains("taken"));
+        assert!(
+            parse(&format!("{MINIMAL}{MINIMAL}"), &[])
+                .unwrap_err()
+                .contains("taken")
+        );
     }
 }

@@ -26,7 +26,11 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version are printed the same way, and are no errors.
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() {
+                ExitCode::from(EXIT_USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     match cli.command {
@@ -38,12 +42,14 @@ fn main() -> ExitCode {
         Command::Replay(ref args) => finish(commands::replay::replay(args, &Config::default())),
         Command::Keys(ref args) => with_store(&cli, &args.from, |from| commands::keys::keys(args, from)),
         Command::Key(ref args) => with_store(&cli, &args.from, |from| commands::keys::key(args, from)),
-        Command::Status(ref args) => {
-            with_store(&cli, &args.from, |from| commands::status::status(args.output, &from.store))
-        }
+        Command::Status(ref args) => with_store(&cli, &args.from, |from| {
+            commands::status::status(args.output, &from.store)
+        }),
         Command::Quarantine(ref args) => {
             let from = commands::quarantine::from(args);
-            with_store(&cli, from, |from| commands::quarantine::quarantine(args, &from.store))
+            with_store(&cli, from, |from| {
+                commands::quarantine::quarantine(args, &from.store)
+            })
         }
     }
 }

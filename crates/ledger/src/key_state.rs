@@ -93,15 +93,16 @@ pub struct Wanted {
 /// Small for the common key, which has uses and nothing else.
 #[derive(Clone, Debug)]
 pub struct KeyState<T> {
-    /// The row of the key in the tables of the store; 0 while it has none.
-    pub row: u32,
-    /// A use, a change or the inventory showed that the key exists. Others are ARNs that somebody tried.
-    pub exists: bool,
-    counts_from: Option<EventTime>,
     last_use: Option<T>,
     uses: u64,
     rare: Option<Box<Rare<T>>>,
+    /// The row, and in the highest bit whether the key exists.
+    row_and_existence: u32,
+    /// The epoch if nothing was counted yet: no event is that old.
+    counts_from: EventTime,
 }
+
+const EXISTS: u32 = 1 << 31;
 
 #[derive(Clone, Debug)]
 struct Rare<T> {
@@ -128,26 +129,50 @@ impl<T> Default for Rare<T> {
 
 impl<T> Default for KeyState<T> {
     fn default() -> Self {
-        Self { row: 0, exists: false, counts_from: None, last_use: None, uses: 0, rare: None }
+        Self {
+            last_use: None,
+            uses: 0,
+            rare: None,
+            row_and_existence: 0,
+            counts_from: EventTime::default(),
+        }
     }
 }
 
 impl<T: Trace> KeyState<T> {
     /// Nothing known yet, with a row for it in the tables.
     pub fn in_row(row: u32) -> Self {
-        Self { row, ..Self::default() }
+        Self {
+            row_and_existence: row & !EXISTS,
+            ..Self::default()
+        }
+    }
+
+    /// The row of the key in the tables of the store; 0 while it has none.
+    pub fn row(&self) -> u32 {
+        self.row_and_existence & !EXISTS
+    }
+
+    /// A use, a change or the inventory showed that the key exists. Others are ARNs that somebody tried.
+    pub fn exists(&self) -> bool {
+        self.row_and_existence & EXISTS != 0
+    }
+
+    /// From now on the key exists.
+    pub fn set_exists(&mut self) {
+        self.row_and_existence |= EXISTS;
     }
 
     /// Takes an observation of this key. Evidence always merges; `counting` says what its count does.
     pub fn apply(&mut self, observation: &Observation<'_>, counting: Counting) {
         match observation.kind {
             Kind::Use => {
-                self.exists = true;
+                self.set_exists();
                 keep_later(&mut self.last_use, observation);
             }
             Kind::Attempt => keep_later(&mut self.rare().last_attempt, observation),
             Kind::Change => {
-                self.exists = true;
+                self.set_exists();
                 self.rare().registers.apply(observation);
             }
         }
@@ -160,7 +185,7 @@ impl<T: Trace> KeyState<T> {
     }
 
     fn count(&mut self, observation: &Observation<'_>) {
-        self.counts_from = Some(self.counts_from.map_or(observation.time, |from| from.min(observation.time)));
+        self.note_counted_from(Some(observation.time));
         if observation.is_foreign_copy() {
             self.rare().foreign.add_one(observation.kind);
             return;
@@ -172,10 +197,24 @@ impl<T: Trace> KeyState<T> {
         }
     }
 
+    fn note_counted_from(&mut self, time: Option<EventTime>) {
+        let known = self.counts_from();
+        self.counts_from = known.into_iter().chain(time).min().unwrap_or_default();
+    }
+
     fn note_wanted(&mut self, observation: &Observation<'_>, counting: Counting) {
         let one = u64::from(counting == Counting::Counted);
-        let (own, foreign) = if observation.is_foreign_copy() { (0, one) } else { (one, 0) };
-        self.merge_wanted(Some(Wanted { since: observation.time, last: observation.time, own, foreign }));
+        let (own, foreign) = if observation.is_foreign_copy() {
+            (0, one)
+        } else {
+            (one, 0)
+        };
+        self.merge_wanted(Some(Wanted {
+            since: observation.time,
+            last: observation.time,
+            own,
+            foreign,
+        }));
     }
 
     fn merge_wanted(&mut self, other: Option<Wanted>) {
@@ -191,11 +230,8 @@ impl<T: Trace> KeyState<T> {
 
     /// Takes another writer's state of the same key: evidence merges, counts add up.
     pub fn merge(&mut self, other: Self) {
-        self.exists |= other.exists;
-        self.counts_from = match (self.counts_from, other.counts_from) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (one, another) => one.or(another),
-        };
+        self.row_and_existence |= other.row_and_existence & EXISTS;
+        self.note_counted_from(other.counts_from());
         self.uses += other.uses;
         merge_later(&mut self.last_use, other.last_use);
         if let Some(rare) = other.rare {
@@ -235,13 +271,20 @@ impl<T: Trace> KeyState<T> {
 
     /// The earliest counted observation.
     pub fn counts_from(&self) -> Option<EventTime> {
-        self.counts_from
+        Some(self.counts_from).filter(|from| *from != EventTime::default())
     }
 
     /// What was logged in the key's own account.
     pub fn own_counts(&self) -> Counts {
-        let (attempts, changes) = self.rare.as_ref().map_or((0, 0), |rare| (rare.attempts, rare.changes));
-        Counts { uses: self.uses, attempts, changes }
+        let (attempts, changes) = self
+            .rare
+            .as_ref()
+            .map_or((0, 0), |rare| (rare.attempts, rare.changes));
+        Counts {
+            uses: self.uses,
+            attempts,
+            changes,
+        }
     }
 
     /// Second copies, logged in the callers' accounts.
@@ -251,13 +294,17 @@ impl<T: Trace> KeyState<T> {
 
     /// The counts as they are told: second copies count only where the owner's account is not received.
     pub fn counts(&self, owner_is_received: bool) -> Counts {
-        if owner_is_received { self.own_counts() } else { self.own_counts().plus(self.foreign_counts()) }
+        if owner_is_received {
+            self.own_counts()
+        } else {
+            self.own_counts().plus(self.foreign_counts())
+        }
     }
 
     /// Sets the counts, when a stored state is put together again.
     pub fn restore_counts(&mut self, own: Counts, foreign: Counts, from: Option<EventTime>) {
         self.uses = own.uses;
-        self.counts_from = from;
+        self.counts_from = from.unwrap_or_default();
         let has_rare = own.attempts > 0 || own.changes > 0 || foreign != Counts::default();
         if has_rare {
             let rare = self.rare();

@@ -76,8 +76,13 @@ pub struct Ledger<T> {
 impl<T: Trace> Ledger<T> {
     /// An empty ledger.
     pub fn new(bounds: Bounds) -> Self {
+        Self::with_capacity(bounds, 0)
+    }
+
+    /// An empty ledger with room for so many keys, so that filling it moves nothing.
+    pub fn with_capacity(bounds: Bounds, keys: usize) -> Self {
         Self {
-            keys: DashMap::default(),
+            keys: DashMap::with_capacity_and_hasher(keys, RandomState::default()),
             aliases: Aliases::default(),
             received: DashSet::default(),
             bounds,
@@ -92,15 +97,16 @@ impl<T: Trace> Ledger<T> {
         match self.keys.entry(observation.key) {
             dashmap::Entry::Occupied(mut known) => {
                 let state = known.get_mut();
-                let existed = state.exists;
+                let existed = state.exists();
                 state.apply(observation, counting);
-                if state.exists && !existed {
+                if state.exists() && !existed {
                     self.tried.fetch_sub(1, Ordering::Relaxed);
                 }
             }
             dashmap::Entry::Vacant(place) => {
                 if observation.kind == Kind::Attempt && !self.has_room_for_a_tried_key() {
-                    self.unattributed.fetch_add(u64::from(counting == Counting::Counted), Ordering::Relaxed);
+                    self.unattributed
+                        .fetch_add(u64::from(counting == Counting::Counted), Ordering::Relaxed);
                     return Vec::new();
                 }
                 let mut state = KeyState::in_row(self.next_row());
@@ -108,12 +114,18 @@ impl<T: Trace> Ledger<T> {
                 place.insert(state);
             }
         }
-        if observation.kind == Kind::Change { self.aliases.apply(observation) } else { Vec::new() }
+        if observation.kind == Kind::Change {
+            self.aliases.apply(observation)
+        } else {
+            Vec::new()
+        }
     }
 
     fn has_room_for_a_tried_key(&self) -> bool {
         let take = |tried| (tried < self.bounds.tried_keys).then_some(tried + 1);
-        self.tried.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+        self.tried
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .is_ok()
     }
 
     fn next_row(&self) -> u32 {
@@ -122,8 +134,8 @@ impl<T: Trace> Ledger<T> {
 
     /// Puts a stored key back.
     pub fn restore(&self, key: KeyArn, state: KeyState<T>) {
-        self.last_row.fetch_max(state.row, Ordering::Relaxed);
-        if !state.exists {
+        self.last_row.fetch_max(state.row(), Ordering::Relaxed);
+        if !state.exists() {
             self.tried.fetch_add(1, Ordering::Relaxed);
         }
         self.keys.insert(key, state);
@@ -162,7 +174,7 @@ impl<T: Trace> Ledger<T> {
     /// Looks at every key that exists. Keys written meanwhile may be seen before or after.
     pub fn for_each_key(&self, mut look: impl FnMut(KeyArn, &KeyState<T>)) {
         for entry in &self.keys {
-            if entry.exists {
+            if entry.exists() {
                 look(*entry.key(), entry.value());
             }
         }
@@ -190,7 +202,10 @@ impl<T: Trace> Ledger<T> {
 
     /// All observations counted, those on ARNs that were only tried included.
     pub fn total_counts(&self) -> Counts {
-        let mut total = Counts { attempts: self.unattributed_attempts(), ..Counts::default() };
+        let mut total = Counts {
+            attempts: self.unattributed_attempts(),
+            ..Counts::default()
+        };
         for entry in &self.keys {
             total = total.plus(self.counts_of(*entry.key(), entry.value()));
         }

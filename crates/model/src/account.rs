@@ -66,7 +66,11 @@ impl fmt::Debug for AccountId {
 
 impl Serialize for AccountId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_str(self) } else { serializer.serialize_u64(self.0) }
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            serializer.serialize_u64(self.0)
+        }
     }
 }
 
@@ -76,7 +80,8 @@ impl<'de> Deserialize<'de> for AccountId {
             let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
             text.parse().map_err(de::Error::custom)
         } else {
-            Self::from_number(u64::deserialize(deserializer)?).ok_or_else(|| de::Error::custom(ParseAccountError))
+            Self::from_number(u64::deserialize(deserializer)?)
+                .ok_or_else(|| de::Error::custom(ParseAccountError))
         }
     }
 }
@@ -93,7 +98,14 @@ mod tests {
 
     #[test]
     fn anything_but_twelve_digits_is_refused() {
-        for text in ["", "12345678901", "1234567890123", "11112222333x", "AWS Internal", "１１１１２２２２３３３３"] {
+        for text in [
+            "",
+            "12345678901",
+            "1234567890123",
+            "11112222333x",
+            "AWS Internal",
+            "１１１１２２２２３３３３",
+        ] {
             assert_eq!(text.parse::<AccountId>(), Err(ParseAccountError), "{text}");
         }
     }

@@ -52,8 +52,16 @@ const REGION_SHIFT: u32 = 40;
 const PARTITION_SHIFT: u32 = 56;
 const FORM_SHIFT: u32 = 60;
 
-const PARTITIONS_KNOWN: &[&str] =
-    &["aws", "aws-cn", "aws-eusc", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-us-gov"];
+const PARTITIONS_KNOWN: &[&str] = &[
+    "aws",
+    "aws-cn",
+    "aws-eusc",
+    "aws-iso",
+    "aws-iso-b",
+    "aws-iso-e",
+    "aws-iso-f",
+    "aws-us-gov",
+];
 
 static PARTITIONS: LazyLock<Names> = LazyLock::new(|| Names::new(PARTITIONS_KNOWN, 16));
 static IRREGULAR_IDS: LazyLock<Names> = LazyLock::new(|| Names::new(&[], u16::MAX));
@@ -64,9 +72,17 @@ impl KeyArn {
         Self::assemble(partition_of(region), region, account, id)
     }
 
-    fn assemble(partition: &str, region: Region, account: AccountId, id: &str) -> Result<Self, ParseKeyError> {
+    fn assemble(
+        partition: &str,
+        region: Region,
+        account: AccountId,
+        id: &str,
+    ) -> Result<Self, ParseKeyError> {
         let (form, id) = encode_id(id)?;
-        Ok(Self { id, rest: Self::place(partition, region, account)? | form << FORM_SHIFT })
+        Ok(Self {
+            id,
+            rest: Self::place(partition, region, account)? | form << FORM_SHIFT,
+        })
     }
 
     /// The word `rest` but for the id's form.
@@ -74,7 +90,9 @@ impl KeyArn {
         let known = partition == "aws" || PARTITIONS_KNOWN.contains(&partition);
         let plausible = partition.len() <= 32
             && partition.strip_prefix("aws-").is_some_and(|tail| {
-                tail.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') && !tail.is_empty()
+                tail.bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                    && !tail.is_empty()
             });
         if !known && !plausible {
             return Err(ParseKeyError::Partition);
@@ -93,7 +111,10 @@ impl KeyArn {
         Region(self.bits(REGION_SHIFT, 0xffff))
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the masks have at most sixteen bits")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the masks have at most sixteen bits"
+    )]
     fn bits(self, shift: u32, mask: u16) -> u16 {
         (self.rest >> shift) as u16 & mask
     }
@@ -118,10 +139,19 @@ impl KeyArn {
 
     /// Bytes that are the same in every process, for identities that outlive this one.
     pub fn stable_bytes(self) -> ([u8; 16], u64, &'static str, &'static str, &'static str) {
-        let (id, irregular) =
-            if self.form() == IRREGULAR { ([0; 16], self.irregular_id()) } else { (self.id, "") };
+        let (id, irregular) = if self.form() == IRREGULAR {
+            ([0; 16], self.irregular_id())
+        } else {
+            (self.id, "")
+        };
         let account_and_form = self.account().number() | self.form() << FORM_SHIFT;
-        (id, account_and_form, self.region().name(), self.partition(), irregular)
+        (
+            id,
+            account_and_form,
+            self.region().name(),
+            self.partition(),
+            irregular,
+        )
     }
 
     fn form(self) -> u64 {
@@ -185,7 +215,9 @@ fn encode_id(id: &str) -> Result<(u64, [u8; 16]), ParseKeyError> {
         }
     }
     let plausible = (1..=128).contains(&id.len())
-        && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
     if !plausible {
         return Err(ParseKeyError::Id);
     }
@@ -240,7 +272,13 @@ impl FromStr for KeyArn {
 
 impl fmt::Display for KeyArn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "arn:{}:kms:{}:{}:key/", self.partition(), self.region().name(), self.account())?;
+        write!(
+            f,
+            "arn:{}:kms:{}:{}:key/",
+            self.partition(),
+            self.region().name(),
+            self.account()
+        )?;
         self.write_id(f)
     }
 }
@@ -255,7 +293,11 @@ impl fmt::Debug for KeyArn {
 /// stand for, because those numbers mean nothing in another process.
 impl Serialize for KeyArn {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.stable_bytes().serialize(serializer) }
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            self.stable_bytes().serialize(serializer)
+        }
     }
 }
 
@@ -275,7 +317,10 @@ impl<'de> Deserialize<'de> for KeyArn {
             return Self::assemble(partition, region, account, irregular).map_err(de::Error::custom);
         }
         let place = Self::place(partition, region, account).map_err(de::Error::custom)?;
-        Ok(Self { id, rest: place | form << FORM_SHIFT })
+        Ok(Self {
+            id,
+            rest: place | form << FORM_SHIFT,
+        })
     }
 }
 
@@ -309,9 +354,22 @@ mod tests {
     #[test]
     fn parts_make_the_arn_of_the_regions_partition() {
         let account = "111122223333".parse().unwrap();
-        for (region, partition) in [("eu-west-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), ("us-isob-east-1", "aws-iso-b")] {
-            let key = KeyArn::from_parts(region.parse().unwrap(), account, "1234abcd-12ab-34cd-56ef-1234567890ab").unwrap();
-            assert_eq!(key.to_string(), format!("arn:{partition}:kms:{region}:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"));
+        for (region, partition) in [
+            ("eu-west-1", "aws"),
+            ("cn-north-1", "aws-cn"),
+            ("us-gov-west-1", "aws-us-gov"),
+            ("us-isob-east-1", "aws-iso-b"),
+        ] {
+            let key = KeyArn::from_parts(
+                region.parse().unwrap(),
+                account,
+                "1234abcd-12ab-34cd-56ef-1234567890ab",
+            )
+            .unwrap();
+            assert_eq!(
+                key.to_string(),
+                format!("arn:{partition}:kms:{region}:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab")
+            );
         }
     }
 

@@ -46,8 +46,8 @@ impl State {
 
 pub(crate) fn recover(store: &dyn Store, bounds: Bounds, id_bound: usize) -> Result<State, PipelineError> {
     let loaded = store.load()?;
-    let ledger = Ledger::new(bounds);
-    store.load_keys(&mut |key, state| ledger.restore(key, state))?;
+    let ledger = Ledger::with_capacity(bounds, loaded.keys);
+    store.load_keys(&|key, state| ledger.restore(key, state))?;
     ledger.restore_unattributed(loaded.totals.unattributed_attempts);
     for (name, register) in loaded.aliases {
         ledger.aliases().merge(name, register);

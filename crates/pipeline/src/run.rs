@@ -158,7 +158,9 @@ impl Pipeline {
     ) -> Result<Self, PipelineError> {
         let state = recover(&*store, options.bounds, options.id_bound)?;
         let (out, batches) = mpsc::unbounded_channel();
-        let permits = usize::try_from(options.in_flight_kib).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let permits = usize::try_from(options.in_flight_kib)
+            .unwrap_or(usize::MAX)
+            .min(Semaphore::MAX_PERMITS);
         let intake = PipelineIntake {
             decoder,
             clock,
@@ -171,12 +173,23 @@ impl Pipeline {
         let progress = Arc::new(Progress::default());
         progress.set_tally(state.current_totals().tally);
         let core = Core { store, state };
-        Ok(Self { core, batches, intake, progress, options, folding: None, last_fold: Instant::now() })
+        Ok(Self {
+            core,
+            batches,
+            intake,
+            progress,
+            options,
+            folding: None,
+            last_fold: Instant::now(),
+        })
     }
 
     /// A way in for one source.
     pub fn intake(&self, on_poison: OnPoison) -> PipelineIntake {
-        PipelineIntake { on_poison, ..self.intake.clone() }
+        PipelineIntake {
+            on_poison,
+            ..self.intake.clone()
+        }
     }
 
     /// The state of all keys.
@@ -217,7 +230,9 @@ impl Pipeline {
         let mut batches: Vec<Decoded> = first.into_iter().collect();
         let (mut observations, mut bytes) = size_of(&batches);
         while observations < self.options.epoch_observations && bytes < self.options.epoch_bytes {
-            let Ok(Some(next)) = timeout_at(due, self.batches.recv()).await else { break };
+            let Ok(Some(next)) = timeout_at(due, self.batches.recv()).await else {
+                break;
+            };
             observations += next.marks.len();
             bytes += next.observations.len();
             batches.push(next);
@@ -231,13 +246,18 @@ impl Pipeline {
         let due = tokio::task::spawn_blocking(move || store.due_for_retry(now, RETRY_BATCH)).await;
         let due = due.map_err(|panic| PipelineError::Panicked(panic.to_string()))??;
         let again = |message: dormouse_store::StoredQuarantined| {
-            self.intake.decode_again(message.id, &message.body, &message.source)
+            self.intake
+                .decode_again(message.id, &message.body, &message.source)
         };
         Ok(due.into_iter().map(again).collect())
     }
 
     /// Seals, commits and applies one epoch, then tells the sources. False if it had to be given up at the stop.
-    async fn commit(&mut self, batches: Vec<Decoded>, stop: &CancellationToken) -> Result<bool, PipelineError> {
+    async fn commit(
+        &mut self,
+        batches: Vec<Decoded>,
+        stop: &CancellationToken,
+    ) -> Result<bool, PipelineError> {
         let now = self.intake.clock.now_seconds();
         let mut sealed = Some(self.core_blocking(move |core| core.seal(now, batches)).await??);
         let mut wait = COMMIT_BACKOFF.0;
@@ -262,7 +282,10 @@ impl Pipeline {
 
     fn note_pause(&self, reason: &str) {
         if !self.progress.paused.swap(true, Ordering::Relaxed) {
-            tracing::error!(reason, "commits are refused: nothing is acknowledged until they succeed again");
+            tracing::error!(
+                reason,
+                "commits are refused: nothing is acknowledged until they succeed again"
+            );
         }
     }
 
@@ -271,8 +294,11 @@ impl Pipeline {
             tracing::info!("commits succeed again");
         }
         self.progress.epochs.fetch_add(1, Ordering::Relaxed);
-        self.progress.observations.fetch_add(epoch.observations, Ordering::Relaxed);
-        self.progress.set_tally(self.core.state.totals.tally.plus(self.core.state.delta.tally));
+        self.progress
+            .observations
+            .fetch_add(epoch.observations, Ordering::Relaxed);
+        self.progress
+            .set_tally(self.core.state.totals.tally.plus(self.core.state.delta.tally));
         for settle in epoch.settle {
             settle.tell();
         }
@@ -284,13 +310,18 @@ impl Pipeline {
         work: impl FnOnce(&mut Core) -> R + Send + 'static,
     ) -> Result<R, PipelineError> {
         // The state is gone while the other thread has it; a placeholder keeps its place.
-        let placeholder = Core { store: Arc::clone(&self.core.store), state: State::empty() };
+        let placeholder = Core {
+            store: Arc::clone(&self.core.store),
+            state: State::empty(),
+        };
         let mut core = std::mem::replace(&mut self.core, placeholder);
         let outcome = tokio::task::spawn_blocking(move || {
             let outcome = work(&mut core);
             (core, outcome)
         });
-        let (core, outcome) = outcome.await.map_err(|panic| PipelineError::Panicked(panic.to_string()))?;
+        let (core, outcome) = outcome
+            .await
+            .map_err(|panic| PipelineError::Panicked(panic.to_string()))?;
         self.core = core;
         Ok(outcome)
     }
@@ -322,7 +353,9 @@ impl Pipeline {
 
     async fn finish_fold(&mut self) -> Result<(), PipelineError> {
         if let Some(folding) = self.folding.take() {
-            folding.await.map_err(|panic| PipelineError::Panicked(panic.to_string()))??;
+            folding
+                .await
+                .map_err(|panic| PipelineError::Panicked(panic.to_string()))??;
             self.progress.folds.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
@@ -352,10 +385,20 @@ impl Pipeline {
 }
 
 impl Core {
-    fn seal(&mut self, now: dormouse_model::EventTime, batches: Vec<Decoded>) -> Result<Sealed, PipelineError> {
+    fn seal(
+        &mut self,
+        now: dormouse_model::EventTime,
+        batches: Vec<Decoded>,
+    ) -> Result<Sealed, PipelineError> {
         self.state.last_seq += 1;
         let room = self.store.quarantine_room();
-        Ok(seal(self.state.last_seq, now, &mut self.state.window, batches, room)?)
+        Ok(seal(
+            self.state.last_seq,
+            now,
+            &mut self.state.window,
+            batches,
+            room,
+        )?)
     }
 
     fn commit(&mut self, sealed: Sealed) -> (Sealed, Result<Commit, PipelineError>) {
@@ -386,7 +429,13 @@ impl Core {
         state.totals = state.current_totals();
         state.unfolded_bytes = 0;
         let delta = std::mem::take(&mut state.delta);
-        fold::prepare(state.last_seq, delta, &state.ledger, &state.window, state.totals.clone())
+        fold::prepare(
+            state.last_seq,
+            delta,
+            &state.ledger,
+            &state.window,
+            state.totals.clone(),
+        )
     }
 }
 
@@ -401,7 +450,10 @@ async fn write_fold(store: Arc<dyn Store>, fold: Fold) -> Result<(), PipelineErr
             Commit::Committed => return Ok(()),
             Commit::Fenced => return Err(PipelineError::Fenced),
             Commit::Retry(reason) => {
-                tracing::warn!(reason, "the key tables cannot be written now; the journal keeps what they lack");
+                tracing::warn!(
+                    reason,
+                    "the key tables cannot be written now; the journal keeps what they lack"
+                );
                 sleep(wait).await;
                 wait = (wait * 2).min(COMMIT_BACKOFF.1);
             }

@@ -22,7 +22,9 @@ pub enum StoreError {
         detail: String,
     },
     /// Written by a newer version.
-    #[error("{path} was written by a newer Dormouse (format {found}, this one knows {known}); upgrade Dormouse")]
+    #[error(
+        "{path} was written by a newer Dormouse (format {found}, this one knows {known}); upgrade Dormouse"
+    )]
     Newer {
         /// The file.
         path: PathBuf,
@@ -32,7 +34,9 @@ pub enum StoreError {
         known: i64,
     },
     /// Another process writes to it.
-    #[error("{path} is in use by another dormouse process{holder}; stop it, or give this one a store.path of its own")]
+    #[error(
+        "{path} is in use by another dormouse process{holder}; stop it, or give this one a store.path of its own"
+    )]
     Locked {
         /// The file.
         path: PathBuf,
@@ -46,7 +50,9 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The folder or the file cannot be written.
-    #[error("cannot write {path}: {detail}; the folder and the file must be writable by the user that runs dormouse")]
+    #[error(
+        "cannot write {path}: {detail}; the folder and the file must be writable by the user that runs dormouse"
+    )]
     NotWritable {
         /// The file.
         path: PathBuf,

@@ -148,7 +148,11 @@ impl Unknowns {
             self.operations_overflow += 1;
             return;
         }
-        let new = UnknownOperation { calls: 0, hold_back: 0, last: at };
+        let new = UnknownOperation {
+            calls: 0,
+            hold_back: 0,
+            last: at,
+        };
         let operation = self.operations.entry(name.to_owned()).or_insert(new);
         operation.calls += 1;
         operation.hold_back += u64::from(holds_back);
@@ -162,7 +166,11 @@ impl Unknowns {
                 self.operations_overflow += theirs.calls;
                 continue;
             }
-            let new = UnknownOperation { calls: 0, hold_back: 0, last: theirs.last };
+            let new = UnknownOperation {
+                calls: 0,
+                hold_back: 0,
+                last: theirs.last,
+            };
             let mine = self.operations.entry(name).or_insert(new);
             mine.calls += theirs.calls;
             mine.hold_back += theirs.hold_back;
@@ -173,7 +181,10 @@ impl Unknowns {
                 self.unresolved_overflow += theirs.count;
                 continue;
             }
-            let mine = self.unresolved.entry(name).or_insert(Unresolved { count: 0, ..theirs });
+            let mine = self
+                .unresolved
+                .entry(name)
+                .or_insert(Unresolved { count: 0, ..theirs });
             mine.count += theirs.count;
             mine.first = mine.first.min(theirs.first);
             mine.last = mine.last.max(theirs.last);
@@ -197,7 +208,11 @@ impl Unknowns {
             self.unresolved_overflow += 1;
             return;
         }
-        let unresolved = self.unresolved.entry(name).or_insert(Unresolved { count: 0, first: at, last: at });
+        let unresolved = self.unresolved.entry(name).or_insert(Unresolved {
+            count: 0,
+            first: at,
+            last: at,
+        });
         unresolved.count += 1;
         unresolved.first = unresolved.first.min(at);
         unresolved.last = unresolved.last.max(at);
@@ -209,6 +224,8 @@ impl Unknowns {
 pub struct Loaded {
     /// The last epoch that the tables cover.
     pub folded: u64,
+    /// How many keys are stored, or a little more.
+    pub keys: usize,
     /// The last epoch in the journal, or that ever was.
     pub last_seq: u64,
     /// Below this event time no id is remembered.
@@ -223,6 +240,9 @@ pub struct Loaded {
     pub totals: Totals,
 }
 
+/// What is told about each stored key.
+pub type EachKey<'a> = dyn Fn(KeyArn, KeyState<Rank>) + Sync + 'a;
+
 /// A durable place for epochs and tables. One writer; every call may block on the disk.
 pub trait Store: Send + Sync + 'static {
     /// Appends an epoch. A second call with the same number changes nothing and is committed, too.
@@ -231,8 +251,8 @@ pub trait Store: Send + Sync + 'static {
     /// Writes the tables and moves the fold's position, all or nothing, and prunes the journal behind it.
     fn fold(&self, fold: &Fold) -> Result<Commit, StoreError>;
 
-    /// Every stored key.
-    fn load_keys(&self, each: &mut dyn FnMut(KeyArn, KeyState<Rank>)) -> Result<(), StoreError>;
+    /// Every stored key, in any order and on several threads.
+    fn load_keys(&self, each: &EachKey<'_>) -> Result<(), StoreError>;
 
     /// Everything else but the journal's tail.
     fn load(&self) -> Result<Loaded, StoreError>;

@@ -16,7 +16,7 @@ use dormouse_simulate::sqs::{Fault, Operation, QueueCounters, QueueOptions, SqsD
 use dormouse_sources::sqs::{SqsOptions, SqsSource};
 use dormouse_store::{SqliteOptions, SqliteStore, Store};
 use dormouse_tests::traffic::records;
-use dormouse_tests::wait::until;
+use dormouse_tests::wait::{until, when};
 use dormouse_tests::watched::WatchedStore;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -114,11 +114,7 @@ impl Works {
     async fn finish(self) -> Arc<WatchedStore> {
         until("the queue is empty", || {
             let counters = self.counters();
-            if counters.visible + counters.in_flight == 0 {
-                Ok(())
-            } else {
-                Err(counters)
-            }
+            when(counters.visible + counters.in_flight == 0, counters)
         })
         .await;
         self.stop.cancel();
@@ -181,11 +177,7 @@ async fn while_commits_are_refused_nothing_is_deleted_and_then_all_goes_on_by_it
     let works = Works::start(|inner| WatchedStore::new(inner, u64::MAX, 0), &uses(4_000)).await;
     until("several commits are refused, and messages keep coming in", || {
         let seen = (works.store.refused(), works.counters());
-        if seen.0 >= 4 && seen.1.in_flight >= 4_000 {
-            Ok(())
-        } else {
-            Err(seen)
-        }
+        when(seen.0 >= 4 && seen.1.in_flight >= 4_000, seen)
     })
     .await;
     assert!(works.progress.is_paused());
@@ -227,11 +219,7 @@ async fn a_full_disk_pauses_and_room_resumes() {
     };
     let works = Works::start(guard, &bodies).await;
     until("the disk is full", || {
-        if works.progress.is_paused() {
-            Ok(())
-        } else {
-            Err(works.counters())
-        }
+        when(works.progress.is_paused(), works.counters())
     })
     .await;
     let deleted_before = works.counters().deleted;

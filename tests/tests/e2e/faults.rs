@@ -68,17 +68,11 @@ async fn dropped_connections_and_lost_answers_lose_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_answers_are_waited_for() {
     let latency = Duration::from_millis(5)..=Duration::from_millis(200);
-    survive(|scene| {
-        with(
-            scene,
-            &Operation::ALL,
-            &Fault {
-                latency,
-                ..Fault::default()
-            },
-        )
-    })
-    .await;
+    let fault = Fault {
+        latency,
+        ..Fault::default()
+    };
+    survive(|scene| with(scene, &Operation::ALL, &fault)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,7 +10,7 @@ use dormouse_simulate::sqs::{Fault, Operation, QueueOptions};
 use dormouse_tests::oracle;
 use dormouse_tests::scene::Scene;
 use dormouse_tests::traffic::{bodies, everything, write_lines};
-use dormouse_tests::wait::{alone, until};
+use dormouse_tests::wait::{alone, until, when};
 use serde_json::Value;
 
 const EVENTS: usize = 100_000;
@@ -57,11 +57,7 @@ async fn killed_again_and_again(seed: u64, id_window: Option<u32>) -> (Scene, Va
         until("it has done some work", || {
             running.assert_alive();
             let counters = scene.counters();
-            if counters.deleted >= instant {
-                Ok(())
-            } else {
-                Err(counters)
-            }
+            when(counters.deleted >= instant, counters)
         })
         .await;
         running.kill();

@@ -5,7 +5,7 @@ use dormouse_simulate::records::{Generated, Mix, eventbridge};
 use dormouse_tests::program::{Running, dormouse, finish};
 use dormouse_tests::scene::Scene;
 use dormouse_tests::traffic::records;
-use dormouse_tests::wait::until;
+use dormouse_tests::wait::{until, when};
 use serde_json::{Value, json};
 
 /// How far ahead of the clock an event may be, in these tests.
@@ -31,7 +31,7 @@ fn junk(count: usize) -> Vec<String> {
 }
 
 /// A record with members changed.
-fn changed(record: &Generated, changes: Value) -> Value {
+fn changed(record: &Generated, changes: &Value) -> Value {
     let mut record: Value = serde_json::from_str(&record.record).unwrap();
     for (member, value) in changes.as_object().unwrap() {
         record[member] = value.clone();
@@ -58,7 +58,7 @@ fn at(original: &Generated, seconds_ahead: u32) -> String {
     let time = WallClock.now_seconds().plus(seconds_ahead);
     bridged(
         original,
-        &changed(original, json!({ "eventTime": time.to_string() })),
+        &changed(original, &json!({ "eventTime": time.to_string() })),
     )
 }
 
@@ -93,7 +93,7 @@ async fn the_good_record_beside_a_bad_one_is_applied() {
     let [good, bad, also_good] = &uses(1, 3)[..] else {
         unreachable!()
     };
-    let bad = changed(bad, json!({ "eventTime": "the day before yesterday" }));
+    let bad = changed(bad, &json!({ "eventTime": "the day before yesterday" }));
     let body = format!("{{\"Records\":[{},{bad},7,{}]}}", good.record, also_good.record);
     let running = swallow(&scene, std::slice::from_ref(&body)).await;
     stop(running).await;
@@ -275,11 +275,7 @@ async fn an_event_a_little_ahead_is_held_and_then_applied() {
 
     until("its time has come", || {
         running.assert_alive();
-        if has_used(&scene, &ahead.event_id) {
-            Ok(())
-        } else {
-            Err(scene.quarantine())
-        }
+        when(has_used(&scene, &ahead.event_id), "still held")
     })
     .await;
     assert!(scene.quarantine().is_empty(), "it was let out");
@@ -298,11 +294,7 @@ async fn a_held_event_survives_a_restart() {
     let mut running = scene.run();
     until("its time has come", || {
         running.assert_alive();
-        if has_used(&scene, &ahead.event_id) {
-            Ok(())
-        } else {
-            Err(scene.quarantine())
-        }
+        when(has_used(&scene, &ahead.event_id), "still held")
     })
     .await;
     stop(running).await;

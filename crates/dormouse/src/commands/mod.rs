@@ -31,10 +31,16 @@ impl StoreChoice {
             } else {
                 VerdictsConfig::default().idle_after
             };
-            return Ok(Self { store: store.clone(), idle_after });
+            return Ok(Self {
+                store: store.clone(),
+                idle_after,
+            });
         }
         let config = Config::read(&cli.config)?;
-        Ok(Self { store: config.store.path, idle_after: config.verdicts.idle_after })
+        Ok(Self {
+            store: config.store.path,
+            idle_after: config.verdicts.idle_after,
+        })
     }
 }
 

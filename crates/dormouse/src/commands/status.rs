@@ -59,18 +59,37 @@ fn print(status: &StatusDocument) -> std::io::Result<()> {
     say(&format!("  quarantined          {}", records.quarantined))?;
     say(&format!("  malformed            {}", records.malformed))?;
     say(&format!("uses                   {}", records.uses))?;
-    say(&format!("attempts               {} ({} on ARNs for which there was no room)", records.attempts, status.unattributed_attempts))?;
+    say(&format!(
+        "attempts               {} ({} on ARNs for which there was no room)",
+        records.attempts, status.unattributed_attempts
+    ))?;
     say(&format!("changes                {}", records.changes))?;
-    say(&format!("late, not counted      {} uses, {} attempts, {} changes", late.uses, late.attempts, late.changes))?;
-    say(&format!("quarantine             {} messages, {} bytes", status.quarantine.messages, status.quarantine.bytes))?;
+    say(&format!(
+        "late, not counted      {} uses, {} attempts, {} changes",
+        late.uses, late.attempts, late.changes
+    ))?;
+    say(&format!(
+        "quarantine             {} messages, {} bytes",
+        status.quarantine.messages, status.quarantine.bytes
+    ))?;
     for (name, operation) in &status.unknown.operations {
         let name = show::printable(name);
-        let holds = if operation.hold_back > 0 { ", holds \"unused\" back" } else { "" };
-        say(&format!("unknown operation      {name}: {} calls, last {}{holds}", operation.calls, operation.last))?;
+        let holds = if operation.hold_back > 0 {
+            ", holds \"unused\" back"
+        } else {
+            ""
+        };
+        say(&format!(
+            "unknown operation      {name}: {} calls, last {}{holds}",
+            operation.calls, operation.last
+        ))?;
     }
     for (name, unresolved) in &status.unknown.unresolved {
         let name = show::printable(name);
-        say(&format!("unresolved name        {name}: {} times, last {}", unresolved.count, unresolved.last))?;
+        say(&format!(
+            "unresolved name        {name}: {} times, last {}",
+            unresolved.count, unresolved.last
+        ))?;
     }
     Ok(())
 }

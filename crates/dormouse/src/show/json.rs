@@ -32,7 +32,11 @@ struct KeysDocument {
 /// Prints all keys, sorted by ARN.
 pub(crate) fn keys(mut keys: Vec<KeyDocument>) -> anyhow::Result<()> {
     sort_by_arn(&mut keys);
-    print(&KeysDocument { total: keys.len(), keys, next: None })
+    print(&KeysDocument {
+        total: keys.len(),
+        keys,
+        next: None,
+    })
 }
 
 /// Prints what a replay found: `{"keys":[…sorted by arn…],"records":{…}}`, a key a line. The keys are put into words by
@@ -49,7 +53,9 @@ pub(crate) fn replay(
     let write = |keys: &[(String, KeyArn)]| -> serde_json::Result<Vec<u8>> {
         let mut text = Vec::with_capacity(keys.len() * 1_024);
         for (_, key) in keys {
-            let Some(document) = ledger.with(*key, |state| document(*key, state)) else { continue };
+            let Some(document) = ledger.with(*key, |state| document(*key, state)) else {
+                continue;
+            };
             text.extend_from_slice(if text.is_empty() { b"" } else { b",\n" });
             serde_json::to_writer(&mut text, &document)?;
         }
@@ -61,8 +67,18 @@ pub(crate) fn replay(
     // So many at a time that the texts held back stay small.
     for some in keys.chunks(threads * KEYS_A_THREAD) {
         let texts: Vec<_> = std::thread::scope(|scope| {
-            let handles: Vec<_> = some.chunks(KEYS_A_THREAD).map(|part| scope.spawn(|| write(part))).collect();
-            handles.into_iter().map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+            let handles: Vec<_> = some
+                .chunks(KEYS_A_THREAD)
+                .map(|part| scope.spawn(|| write(part)))
+                .collect();
+            handles
+                .into_iter()
+                .map(|handle| {
+                    handle
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
+                .collect()
         });
         for text in texts {
             out.write_all(if is_first { b"" } else { b",\n" })?;

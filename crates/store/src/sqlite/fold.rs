@@ -13,7 +13,11 @@ use crate::{Fold, FoldedKey};
 /// The name of the fold among the journal's readers.
 const READER: &str = "tables";
 
-pub(super) fn write(connection: &mut Connection, options: &SqliteOptions, fold: &Fold) -> rusqlite::Result<()> {
+pub(super) fn write(
+    connection: &mut Connection,
+    options: &SqliteOptions,
+    fold: &Fold,
+) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if position(&transaction)? >= fold.upto {
         return Ok(());
@@ -39,14 +43,20 @@ pub(super) fn write(connection: &mut Connection, options: &SqliteOptions, fold: 
 /// Up to which epoch the tables are written.
 pub(super) fn position(connection: &Connection) -> rusqlite::Result<u64> {
     let sql = "SELECT coalesce(max(seq), 0) FROM positions WHERE reader = ?1";
-    connection.query_row(sql, [READER], |row| row.get(0)).map(i64::cast_unsigned)
+    connection
+        .query_row(sql, [READER], |row| row.get(0))
+        .map(i64::cast_unsigned)
 }
 
-fn write_keys(transaction: &Transaction<'_>, options: &SqliteOptions, keys: &[FoldedKey]) -> rusqlite::Result<()> {
+fn write_keys(
+    transaction: &Transaction<'_>,
+    options: &SqliteOptions,
+    keys: &[FoldedKey],
+) -> rusqlite::Result<()> {
     let mut upsert = transaction.prepare_cached(rows::UPSERT_KEY)?;
     let mut evidence = transaction.prepare_cached("INSERT OR REPLACE INTO evidence VALUES (?1, ?2, ?3)")?;
     for folded in keys {
-        let row = folded.state.row;
+        let row = folded.state.row();
         rows::upsert_key(&mut upsert, folded.key, &folded.state)?;
         if let Some(texts) = &folded.last_use {
             evidence.execute(params![row, 0, rows::to_json(texts)])?;
@@ -86,7 +96,9 @@ fn write_days(
     }
     if let Some((&latest, _)) = activity.days.last_key_value() {
         let sql = "DELETE FROM days WHERE row = ?1 AND day + ?2 < ?3";
-        transaction.prepare_cached(sql)?.execute(params![row, options.keep_days, latest])?;
+        transaction
+            .prepare_cached(sql)?
+            .execute(params![row, options.keep_days, latest])?;
     }
     Ok(())
 }
@@ -103,16 +115,27 @@ fn write_users(
     let sql = "INSERT INTO users VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO UPDATE SET
                first = min(first, ?6), last = max(last, ?7), uses = uses + ?8, attempts = attempts + ?9";
     let mut add = transaction.prepare_cached(sql)?;
-    for User { principal, operation, service, foreign, stats } in activity.users.values() {
+    for User {
+        principal,
+        operation,
+        service,
+        foreign,
+        stats,
+    } in activity.users.values()
+    {
         let (first, last) = (stats.first.seconds(), stats.last.seconds());
         let (uses, attempts) = (stats.uses.cast_signed(), stats.attempts.cast_signed());
-        add.execute(params![row, principal, operation, service, foreign, first, last, uses, attempts])?;
+        add.execute(params![
+            row, principal, operation, service, foreign, first, last, uses, attempts
+        ])?;
     }
     let dropped = drop_oldest_users(transaction, row, options.users_per_key)?;
     let overflow = dropped + activity.users_overflow.cast_signed();
     if overflow > 0 {
         let sql = "UPDATE keys SET users_overflow = users_overflow + ?2 WHERE row = ?1";
-        transaction.prepare_cached(sql)?.execute([i64::from(row), overflow])?;
+        transaction
+            .prepare_cached(sql)?
+            .execute([i64::from(row), overflow])?;
     }
     Ok(())
 }
@@ -120,7 +143,9 @@ fn write_users(
 /// Keeps the users seen most recently, and returns how many observations the others stood for.
 fn drop_oldest_users(transaction: &Transaction<'_>, row: u32, most: u32) -> rusqlite::Result<i64> {
     let sql = "SELECT count(*) FROM users WHERE row = ?1";
-    let known: u32 = transaction.prepare_cached(sql)?.query_row([row], |row| row.get(0))?;
+    let known: u32 = transaction
+        .prepare_cached(sql)?
+        .query_row([row], |row| row.get(0))?;
     if known <= most {
         return Ok(0);
     }
@@ -149,14 +174,21 @@ fn write_changes(
     }
     let sql = "DELETE FROM changes WHERE row = ?1 AND (at, event_id) IN
                (SELECT at, event_id FROM changes WHERE row = ?1 ORDER BY at DESC, event_id DESC LIMIT -1 OFFSET ?2)";
-    transaction.prepare_cached(sql)?.execute(params![row, options.changes_per_key])?;
+    transaction
+        .prepare_cached(sql)?
+        .execute(params![row, options.changes_per_key])?;
     Ok(())
 }
 
 fn write_aliases(transaction: &Transaction<'_>, fold: &Fold) -> rusqlite::Result<()> {
     let mut write = transaction.prepare_cached("INSERT OR REPLACE INTO aliases VALUES (?1, ?2, ?3, ?4)")?;
     for ((account, region, name), register) in &fold.aliases {
-        write.execute(params![account.to_string(), region.name(), name, rows::to_json(register)])?;
+        write.execute(params![
+            account.to_string(),
+            region.name(),
+            name,
+            rows::to_json(register)
+        ])?;
     }
     Ok(())
 }
@@ -180,7 +212,9 @@ fn write_ids(transaction: &Transaction<'_>, fold: &Fold) -> rusqlite::Result<()>
 }
 
 fn insert_chunk(transaction: &Transaction<'_>, ids: &[(Identity, EventTime, bool)]) -> rusqlite::Result<()> {
-    let Some(latest) = ids.iter().map(|(_, time, _)| time.seconds()).max() else { return Ok(()) };
+    let Some(latest) = ids.iter().map(|(_, time, _)| time.seconds()).max() else {
+        return Ok(());
+    };
     let mut body = Vec::with_capacity(ids.len() * ID_BYTES);
     for (id, time, foreign) in ids {
         body.extend_from_slice(&id.to_bytes());
@@ -214,4 +248,3 @@ pub(super) fn read_ids(
     }
     Ok(())
 }
-

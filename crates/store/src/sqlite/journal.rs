@@ -7,7 +7,10 @@ use crate::Epoch;
 
 /// What became of an append.
 pub(super) enum Appended {
-    Done { quarantine_grew: u64, quarantine_shrank: u64 },
+    Done {
+        quarantine_grew: u64,
+        quarantine_shrank: u64,
+    },
     Fenced,
 }
 
@@ -19,7 +22,11 @@ pub(super) fn become_the_writer(connection: &Connection) -> rusqlite::Result<Str
 }
 
 /// Appends one epoch with its quarantined messages, all or nothing, durable when it returns.
-pub(super) fn append(connection: &mut Connection, writer: &str, epoch: &Epoch<'_>) -> rusqlite::Result<Appended> {
+pub(super) fn append(
+    connection: &mut Connection,
+    writer: &str,
+    epoch: &Epoch<'_>,
+) -> rusqlite::Result<Appended> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if !is_the_writer(&transaction, writer)? {
         return Ok(Appended::Fenced);
@@ -34,7 +41,10 @@ pub(super) fn append(connection: &mut Connection, writer: &str, epoch: &Epoch<'_
         }
     }
     transaction.commit()?;
-    Ok(Appended::Done { quarantine_grew, quarantine_shrank })
+    Ok(Appended::Done {
+        quarantine_grew,
+        quarantine_shrank,
+    })
 }
 
 fn is_the_writer(transaction: &Transaction<'_>, writer: &str) -> rusqlite::Result<bool> {
@@ -47,13 +57,23 @@ fn is_the_writer(transaction: &Transaction<'_>, writer: &str) -> rusqlite::Resul
 fn insert(transaction: &Transaction<'_>, writer: &str, epoch: &Epoch<'_>) -> rusqlite::Result<bool> {
     let sql = "INSERT INTO journal VALUES (?1, ?2, ?3, ?4) ON CONFLICT (seq) DO NOTHING";
     let mut statement = transaction.prepare_cached(sql)?;
-    let rows = statement.execute(params![epoch.seq.cast_signed(), writer, epoch.sealed_at.seconds(), epoch.body])?;
+    let rows = statement.execute(params![
+        epoch.seq.cast_signed(),
+        writer,
+        epoch.sealed_at.seconds(),
+        epoch.body
+    ])?;
     Ok(rows == 1)
 }
 
 /// The epochs after `seq`, in order.
-pub(super) fn after(connection: &Connection, seq: u64, each: &mut dyn FnMut(u64, &[u8])) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached("SELECT seq, body FROM journal WHERE seq > ?1 ORDER BY seq")?;
+pub(super) fn after(
+    connection: &Connection,
+    seq: u64,
+    each: &mut dyn FnMut(u64, &[u8]),
+) -> rusqlite::Result<()> {
+    let mut statement =
+        connection.prepare_cached("SELECT seq, body FROM journal WHERE seq > ?1 ORDER BY seq")?;
     let mut rows = statement.query([seq.cast_signed()])?;
     while let Some(row) = rows.next()? {
         let seq: i64 = row.get(0)?;

@@ -19,13 +19,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dormouse_ledger::{KeyState, Rank};
-use dormouse_model::{EventTime, KeyArn};
+use dormouse_model::EventTime;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 pub use reader::{History, Reader, StoredChange, StoredDay, StoredUser};
 
-use crate::{Commit, Epoch, Fold, Loaded, Store, StoreError, StoredQuarantined};
+use crate::{Commit, EachKey, Epoch, Fold, Loaded, Store, StoreError, StoredQuarantined};
 use lock::WriterLock;
 
 /// How a store is opened.
@@ -78,7 +77,13 @@ impl SqliteStore {
         let writer = journal::become_the_writer(&connection).map_err(|error| explain(&path, &error))?;
         let bytes = quarantine::total_bytes(&connection).map_err(|error| explain(&path, &error))?;
         let quarantine_bytes = AtomicU64::new(bytes);
-        Ok(Self { options, connection: Mutex::new(connection), quarantine_bytes, writer, _lock: lock })
+        Ok(Self {
+            options,
+            connection: Mutex::new(connection),
+            quarantine_bytes,
+            writer,
+            _lock: lock,
+        })
     }
 
     /// The file.
@@ -104,11 +109,16 @@ impl SqliteStore {
     /// A failed write: some failures pass by themselves.
     fn retry_or_fail(&self, error: &rusqlite::Error) -> Result<Commit, StoreError> {
         match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Ok(Commit::Retry(format!("no room left for {}", self.options.path.display()))),
+            Some(ErrorCode::DiskFull) => Ok(Commit::Retry(format!(
+                "no room left for {}",
+                self.options.path.display()
+            ))),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                 Ok(Commit::Retry(format!("{} is busy", self.options.path.display())))
             }
-            Some(ErrorCode::SystemIoFailure) => Ok(Commit::Retry(format!("{}: {error}", self.options.path.display()))),
+            Some(ErrorCode::SystemIoFailure) => {
+                Ok(Commit::Retry(format!("{}: {error}", self.options.path.display())))
+            }
             _ => Err(self.explain(error)),
         }
     }
@@ -118,9 +128,14 @@ impl Store for SqliteStore {
     fn commit(&self, epoch: &Epoch<'_>) -> Result<Commit, StoreError> {
         let outcome = journal::append(&mut self.connection(), &self.writer, epoch);
         match outcome {
-            Ok(journal::Appended::Done { quarantine_grew, quarantine_shrank }) => {
-                self.quarantine_bytes.fetch_add(quarantine_grew, Ordering::Relaxed);
-                self.quarantine_bytes.fetch_sub(quarantine_shrank, Ordering::Relaxed);
+            Ok(journal::Appended::Done {
+                quarantine_grew,
+                quarantine_shrank,
+            }) => {
+                self.quarantine_bytes
+                    .fetch_add(quarantine_grew, Ordering::Relaxed);
+                self.quarantine_bytes
+                    .fetch_sub(quarantine_shrank, Ordering::Relaxed);
                 Ok(Commit::Committed)
             }
             Ok(journal::Appended::Fenced) => Ok(Commit::Fenced),
@@ -136,8 +151,8 @@ impl Store for SqliteStore {
         }
     }
 
-    fn load_keys(&self, each: &mut dyn FnMut(KeyArn, KeyState<Rank>)) -> Result<(), StoreError> {
-        load::keys::<Rank>(&self.connection(), &self.options.path, each)
+    fn load_keys(&self, each: &EachKey<'_>) -> Result<(), StoreError> {
+        load::keys_in_parallel(&self.options.path, each)
     }
 
     fn load(&self) -> Result<Loaded, StoreError> {
@@ -149,7 +164,9 @@ impl Store for SqliteStore {
     }
 
     fn quarantine_room(&self) -> u64 {
-        self.options.quarantine_bytes.saturating_sub(self.quarantine_bytes.load(Ordering::Relaxed))
+        self.options
+            .quarantine_bytes
+            .saturating_sub(self.quarantine_bytes.load(Ordering::Relaxed))
     }
 
     fn due_for_retry(&self, now: EventTime, most: usize) -> Result<Vec<StoredQuarantined>, StoreError> {
@@ -164,7 +181,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     // Epochs of a megabyte would otherwise force a checkpoint every few commits.
     connection.pragma_update(None, "wal_autocheckpoint", 16_384)?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
-    connection.pragma_update(None, "cache_size", -32_768)?;
+    connection.pragma_update(None, "cache_size", -8_192)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
 }
@@ -172,16 +189,24 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 /// SQLite takes any short file for an empty database and would overwrite it.
 fn refuse_what_is_no_database(path: &Path) -> Result<(), StoreError> {
     use std::io::Read;
-    let Ok(mut file) = std::fs::File::open(path) else { return Ok(()) };
+    let Ok(mut file) = std::fs::File::open(path) else {
+        return Ok(());
+    };
     let mut head = Vec::new();
     let read = file.by_ref().take(16).read_to_end(&mut head);
     if let Err(error) = read {
-        return Err(StoreError::Other { path: path.into(), detail: error.to_string() });
+        return Err(StoreError::Other {
+            path: path.into(),
+            detail: error.to_string(),
+        });
     }
     if head.is_empty() || head == *b"SQLite format 3\0" {
         return Ok(());
     }
-    Err(StoreError::Corrupt { path: path.into(), detail: "it does not begin like an SQLite file".into() })
+    Err(StoreError::Corrupt {
+        path: path.into(),
+        detail: "it does not begin like an SQLite file".into(),
+    })
 }
 
 fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
@@ -205,9 +230,10 @@ fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             StoreError::NotWritable { path, detail }
         }
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            StoreError::Locked { path, holder: String::new() }
-        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked {
+            path,
+            holder: String::new(),
+        },
         _ => StoreError::Other { path, detail },
     }
 }

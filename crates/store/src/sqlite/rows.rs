@@ -37,9 +37,9 @@ pub(super) fn upsert_key(
     let (own, foreign, wanted) = (state.own_counts(), state.foreign_counts(), state.wanted());
     let (last_use, last_attempt) = (state.last_use(), state.last_attempt());
     statement.execute(params![
-        state.row,
+        state.row(),
         key.to_string(),
-        state.exists,
+        state.exists(),
         own.uses.cast_signed(),
         own.attempts.cast_signed(),
         own.changes.cast_signed(),
@@ -59,7 +59,10 @@ pub(super) fn upsert_key(
         wanted.map(|wanted| wanted.last.seconds()),
         wanted.map(|wanted| wanted.own.cast_signed()),
         wanted.map(|wanted| wanted.foreign.cast_signed()),
-        state.registers().filter(|registers| **registers != Registers::default()).map(to_json),
+        state
+            .registers()
+            .filter(|registers| **registers != Registers::default())
+            .map(to_json),
     ])?;
     Ok(())
 }
@@ -99,7 +102,10 @@ impl StoredTrace for Evidence {
 }
 
 /// A key from its row: [`KEY_COLUMNS`], then the two texts.
-pub(super) fn key_from<T: StoredTrace>(row: &Row<'_>, path: &Path) -> Result<(KeyArn, KeyState<T>), StoreError> {
+pub(super) fn key_from<T: StoredTrace>(
+    row: &Row<'_>,
+    path: &Path,
+) -> Result<(KeyArn, KeyState<T>), StoreError> {
     let arn = row.get_ref(1).and_then(|arn| Ok(arn.as_str()?));
     let arn = arn.map_err(|error| super::explain(path, &error))?;
     let key: KeyArn = arn.parse().map_err(|error| StoreError::Corrupt {
@@ -112,7 +118,9 @@ pub(super) fn key_from<T: StoredTrace>(row: &Row<'_>, path: &Path) -> Result<(Ke
 
 fn state_from<T: StoredTrace>(row: &Row<'_>) -> rusqlite::Result<KeyState<T>> {
     let mut state = KeyState::in_row(row.get(0)?);
-    state.exists = row.get(2)?;
+    if row.get(2)? {
+        state.set_exists();
+    }
     state.restore_counts(counts_at(row, 3)?, counts_at(row, 6)?, time_at(row, 9)?);
     state.restore_traces(trace_at(row, 10, 23)?, trace_at(row, 14, 24)?);
     let registers = match row.get_ref(22)?.as_str_or_null()? {
@@ -125,7 +133,11 @@ fn state_from<T: StoredTrace>(row: &Row<'_>) -> rusqlite::Result<KeyState<T>> {
 
 fn counts_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Counts> {
     let count = |column: usize| row.get::<_, i64>(column).map(i64::cast_unsigned);
-    Ok(Counts { uses: count(first)?, attempts: count(first + 1)?, changes: count(first + 2)? })
+    Ok(Counts {
+        uses: count(first)?,
+        attempts: count(first + 1)?,
+        changes: count(first + 2)?,
+    })
 }
 
 fn time_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<EventTime>> {
@@ -133,17 +145,28 @@ fn time_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<EventTime>> 
 }
 
 fn trace_at<T: StoredTrace>(row: &Row<'_>, first: usize, texts: usize) -> rusqlite::Result<Option<T>> {
-    let Some(time) = time_at(row, first)? else { return Ok(None) };
+    let Some(time) = time_at(row, first)? else {
+        return Ok(None);
+    };
     let event_id = EventId::from(row.get_ref(first + 3)?.as_str()?);
     let rank = Rank::new(time, row.get(first + 1)?, row.get(first + 2)?, event_id);
     let texts_json = row.get_ref(texts)?.as_str_or_null()?;
-    T::read(rank, texts_json).map(Some).map_err(|error| not_json(texts, error))
+    T::read(rank, texts_json)
+        .map(Some)
+        .map_err(|error| not_json(texts, error))
 }
 
 fn wanted_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Wanted>> {
-    let (Some(since), Some(last)) = (time_at(row, first)?, time_at(row, first + 1)?) else { return Ok(None) };
+    let (Some(since), Some(last)) = (time_at(row, first)?, time_at(row, first + 1)?) else {
+        return Ok(None);
+    };
     let count = |column: usize| row.get::<_, i64>(column).map(i64::cast_unsigned);
-    Ok(Some(Wanted { since, last, own: count(first + 2)?, foreign: count(first + 3)? }))
+    Ok(Some(Wanted {
+        since,
+        last,
+        own: count(first + 2)?,
+        foreign: count(first + 3)?,
+    }))
 }
 
 /// A column that should hold JSON and does not.

@@ -30,7 +30,10 @@ const EXIT_INCOMPLETE: u8 = 2;
 pub(crate) fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let now = WallClock.now_seconds();
     let inputs = files::expand(&args.paths);
-    let threads = args.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from)).max(1);
+    let threads = args
+        .threads
+        .unwrap_or_else(|| available_parallelism().map_or(1, usize::from))
+        .max(1);
     let decoder = Decoder::new(config.operation_table()?, Limits::default());
     let progress = progress_bar(inputs.files.iter().filter_map(|file| file.size).sum());
     let replay = Replay::new(&decoder, now, args.id_window, &progress);
@@ -44,7 +47,11 @@ pub(crate) fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<ExitC
     print(args.output, &replayed, config, threads)?;
     // The process ends here: taking a large ledger apart would only cost time.
     std::mem::forget(replayed);
-    Ok(if report.is_whole { ExitCode::SUCCESS } else { ExitCode::from(EXIT_INCOMPLETE) })
+    Ok(if report.is_whole {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(EXIT_INCOMPLETE)
+    })
 }
 
 fn print(output: Output, replayed: &Replayed, config: &Config, threads: usize) -> anyhow::Result<()> {
@@ -52,7 +59,8 @@ fn print(output: Output, replayed: &Replayed, config: &Config, threads: usize) -
     let judge = judge_at(now, config.verdicts.idle_after);
     let ledger = &replayed.ledger;
     let records = RecordsDocument::new(replayed.tally, ledger.total_counts());
-    let document = |key, state: &KeyState<Evidence>| KeyDocument::new(key, state, ledger, Source::Replay, judge);
+    let document =
+        |key, state: &KeyState<Evidence>| KeyDocument::new(key, state, ledger, Source::Replay, judge);
     if output == Output::Json {
         return show::json::replay(ledger, records, threads, document);
     }

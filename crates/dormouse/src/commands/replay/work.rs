@@ -5,7 +5,9 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dormouse_cloudtrail::files::{FileLimits, FileReport, Piece, Problem, plan_chunks, read_range, read_records};
+use dormouse_cloudtrail::files::{
+    FileLimits, FileReport, Piece, Problem, plan_chunks, read_range, read_records,
+};
 use dormouse_cloudtrail::{Bad, BadClass, Decoder, KmsRecord, Outcome, Reason};
 use dormouse_ledger::{
     Bounds, Counting, Entered, Evidence, IdWindow, Identity, Ledger, Mark, Record, Tally, decide,
@@ -65,13 +67,20 @@ struct Task {
 }
 
 impl<'a> Replay<'a> {
-    pub(super) fn new(decoder: &'a Decoder, now: EventTime, id_window: usize, progress: &'a ProgressBar) -> Self {
+    pub(super) fn new(
+        decoder: &'a Decoder,
+        now: EventTime,
+        id_window: usize,
+        progress: &'a ProgressBar,
+    ) -> Self {
         let window = || Mutex::new(IdWindow::new(id_window.div_ceil(WINDOWS)));
         Self {
             decoder,
             now,
             progress,
-            ledger: Ledger::new(Bounds { tried_keys: TRIED_KEYS }),
+            ledger: Ledger::new(Bounds {
+                tried_keys: TRIED_KEYS,
+            }),
             windows: (0..WINDOWS).map(|_| window()).collect(),
         }
     }
@@ -84,9 +93,19 @@ impl<'a> Replay<'a> {
             let start = || scope.spawn(|| self.work(&files, &tasks, &next));
             let handles: Vec<_> = (0..threads.min(tasks.len().max(1))).map(|_| start()).collect();
             // A panic of a worker is a bug: it goes on to whoever called.
-            handles.into_iter().map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+            handles
+                .into_iter()
+                .map(|handle| {
+                    handle
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
+                .collect()
         });
-        let mut outcomes: Vec<FileOutcome> = files.into_iter().map(|file| FileOutcome::new(file.place)).collect();
+        let mut outcomes: Vec<FileOutcome> = files
+            .into_iter()
+            .map(|file| FileOutcome::new(file.place))
+            .collect();
         let (mut tally, mut unknowns) = (Tally::default(), Unknowns::default());
         for worker in workers {
             tally = tally.plus(worker.tally);
@@ -95,11 +114,23 @@ impl<'a> Replay<'a> {
                 outcomes[file].add(outcome);
             }
         }
-        Replayed { ledger: self.ledger, tally, unknowns, files: outcomes }
+        Replayed {
+            ledger: self.ledger,
+            tally,
+            unknowns,
+            files: outcomes,
+        }
     }
 
     fn work<'s>(&'s self, files: &[InputFile], tasks: &[Task], next: &AtomicUsize) -> Worker<'s> {
-        let mut worker = Worker { replay: self, tally: Tally::default(), unknowns: Unknowns::default(), marks: Vec::new(), last_received: None, outcomes: Vec::new() };
+        let mut worker = Worker {
+            replay: self,
+            tally: Tally::default(),
+            unknowns: Unknowns::default(),
+            marks: Vec::new(),
+            last_received: None,
+            outcomes: Vec::new(),
+        };
         while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
             let place = &files[task.file].place;
             let outcome = worker.read(place, task.part.as_ref());
@@ -112,7 +143,10 @@ impl<'a> Replay<'a> {
 
     fn enter(&self, id: Identity, time: EventTime, foreign: bool) -> Entered {
         let window = &self.windows[usize::from(id.to_bytes()[0]) % WINDOWS];
-        window.lock().unwrap_or_else(PoisonError::into_inner).enter(id, time, foreign)
+        window
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .enter(id, time, foreign)
     }
 }
 
@@ -122,10 +156,16 @@ fn plan(files: &[InputFile]) -> Vec<Task> {
     for (number, file) in files.iter().enumerate() {
         match parts_of(file) {
             Some((opened, parts)) => {
-                let task = |part| Task { file: number, part: Some((Arc::clone(&opened), part)) };
+                let task = |part| Task {
+                    file: number,
+                    part: Some((Arc::clone(&opened), part)),
+                };
                 tasks.extend(parts.into_iter().map(task));
             }
-            None => tasks.push(Task { file: number, part: None }),
+            None => tasks.push(Task {
+                file: number,
+                part: None,
+            }),
         }
     }
     tasks
@@ -133,7 +173,9 @@ fn plan(files: &[InputFile]) -> Vec<Task> {
 
 fn parts_of(file: &InputFile) -> Option<(Arc<File>, Vec<Range<u64>>)> {
     let size = file.size.filter(|&size| size >= LARGE)?;
-    let Place::File(path) = &file.place else { return None };
+    let Place::File(path) = &file.place else {
+        return None;
+    };
     let opened = File::open(path).ok()?;
     let parts = plan_chunks(&opened, size, PART)?;
     Some((Arc::new(opened), parts))
@@ -182,20 +224,25 @@ impl Worker<'_> {
     fn piece(&mut self, piece: Piece<'_>, outcome: &mut Part) {
         match piece {
             Piece::Problem { offset, problem } => {
-                let is_a_piece = matches!(problem, Problem::Malformed | Problem::TooLarge(_) | Problem::Truncated);
+                let is_a_piece = matches!(
+                    problem,
+                    Problem::Malformed | Problem::TooLarge(_) | Problem::Truncated
+                );
                 self.tally.malformed += u64::from(is_a_piece);
                 outcome.problem(offset, problem.to_string());
             }
             Piece::Document { bytes, offset } => {
                 let replay = self.replay;
-                replay.decoder.decode(bytes, replay.now, &mut |decoded| match decoded {
-                    Outcome::Other => self.tally.read += 1,
-                    Outcome::Kms(record) => self.kms(record),
-                    Outcome::Direct(observation) => {
-                        replay.ledger.apply(observation, Counting::StateOnly);
-                    }
-                    Outcome::Bad(bad) => self.bad(&bad, offset, outcome),
-                });
+                replay
+                    .decoder
+                    .decode(bytes, replay.now, &mut |decoded| match decoded {
+                        Outcome::Other => self.tally.read += 1,
+                        Outcome::Kms(record) => self.kms(record),
+                        Outcome::Direct(observation) => {
+                            replay.ledger.apply(observation, Counting::StateOnly);
+                        }
+                        Outcome::Bad(bad) => self.bad(&bad, offset, outcome),
+                    });
             }
         }
     }
@@ -205,23 +252,37 @@ impl Worker<'_> {
         self.tally.kms += 1;
         if record.recipient.is_some() && record.recipient != self.last_received {
             self.last_received = record.recipient;
-            record.recipient.map(|account| self.replay.ledger.note_received(account));
+            record
+                .recipient
+                .map(|account| self.replay.ledger.note_received(account));
         }
         if record.unknown_operation {
             let holds_back = record.succeeded && !is_read_only_name(record.operation);
-            self.unknowns.note_operation(record.operation, record.time, holds_back);
+            self.unknowns
+                .note_operation(record.operation, record.time, holds_back);
         }
         for unresolved in &record.unresolved {
-            self.unknowns.note_unresolved(unresolved.account, unresolved.region, unresolved.text, record.time);
+            self.unknowns.note_unresolved(
+                unresolved.account,
+                unresolved.region,
+                unresolved.text,
+                record.time,
+            );
         }
         self.observations(&record.observations);
     }
 
     fn observations(&mut self, observations: &[Observation<'_>]) {
-        let Self { replay, marks, tally, .. } = self;
+        let Self {
+            replay, marks, tally, ..
+        } = self;
         marks.clear();
         marks.extend(observations.iter().map(Mark::of));
-        let several = if marks.len() > 1 { Identity::of_record(observations) } else { None };
+        let several = if marks.len() > 1 {
+            Identity::of_record(observations)
+        } else {
+            None
+        };
         let mut place = 0;
         let enter = |id, time, foreign| replay.enter(id, time, foreign);
         let decision = decide(Record { marks, several }, enter, |mark, counting| {
