@@ -12,17 +12,11 @@ const RECORDS: usize = 20_000;
 const ROUNDS: usize = 9;
 
 pub(crate) fn bench() -> anyhow::Result<()> {
-    let shape = Shape {
-        rich: true,
-        pad_to: 2_048,
-        ..Shape::default()
-    };
+    let shape = Shape { rich: true, pad_to: 2_048, ..Shape::default() };
     let records = Generator::new(1, shape, Mix::busy()).take_records(RECORDS);
     let bare: Vec<String> = records.iter().map(|record| record.record.clone()).collect();
-    let enveloped: Vec<String> = records
-        .iter()
-        .map(dormouse_simulate::records::Generated::eventbridge)
-        .collect();
+    let enveloped: Vec<String> =
+        records.iter().map(dormouse_simulate::records::Generated::eventbridge).collect();
     compare("decode + observe, bare records of 2 KB", &bare);
     compare("decode + observe, EventBridge, 2 KB", &enveloped);
     Ok(())
@@ -33,12 +27,7 @@ fn compare(what: &'static str, bodies: &[String]) {
     let now = EventTime::from_seconds(u32::MAX);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let parse = || {
-            bodies
-                .iter()
-                .filter(|body| parse_only(black_box(body.as_bytes())))
-                .count()
-        };
+        let parse = || bodies.iter().filter(|body| parse_only(black_box(body.as_bytes()))).count();
         let (taken, parsed) = time(parse);
         assert_eq!(parsed, bodies.len(), "the bare parse understands every body");
         theirs.push(taken);
@@ -57,14 +46,6 @@ fn compare(what: &'static str, bodies: &[String]) {
     }
     #[expect(clippy::cast_precision_loss, reason = "tens of thousands")]
     let amount = bodies.len() as f64;
-    Comparison {
-        what,
-        against: "bare serde_json parse",
-        amount,
-        unit: "records",
-        aim: 0.7,
-        ours,
-        theirs,
-    }
-    .print();
+    Comparison { what, against: "bare serde_json parse", amount, unit: "records", aim: 0.7, ours, theirs }
+        .print();
 }

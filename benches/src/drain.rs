@@ -24,18 +24,11 @@ const TASKS: usize = 32;
 const ROUNDS: usize = 3;
 
 pub(crate) fn bench() -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?
-        .block_on(compare())
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(compare())
 }
 
 async fn compare() -> anyhow::Result<()> {
-    let shape = Shape {
-        keys: 20_000,
-        popularity: Popularity::Zipf(1.0),
-        ..Shape::default()
-    };
+    let shape = Shape { keys: 20_000, popularity: Popularity::Zipf(1.0), ..Shape::default() };
     let records = Generator::new(4, shape, Mix::busy()).take(MESSAGES);
     let bodies: Vec<String> = records.map(|record| Generated::eventbridge(&record)).collect();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -86,10 +79,7 @@ async fn with_full_queue<F: Future<Output = anyhow::Result<()>>>(
     drain: impl FnOnce(Arc<Scene>) -> F,
 ) -> anyhow::Result<Duration> {
     let double = SqsDouble::start(DoubleOptions::default()).await?;
-    let options = QueueOptions {
-        visibility_seconds: 300,
-        ..QueueOptions::default()
-    };
+    let options = QueueOptions { visibility_seconds: 300, ..QueueOptions::default() };
     let queue = double.create_queue("bench", options);
     double.send_many(&queue, bodies.iter().cloned())?;
     let aws = AwsOptions {
@@ -101,20 +91,14 @@ async fn with_full_queue<F: Future<Output = anyhow::Result<()>>>(
     let credentials = aws_sdk_sqs::config::Credentials::new("bench", "bench", None, None, "bench");
     let provider = aws_sdk_sqs::config::SharedCredentialsProvider::new(credentials);
     let client = Client::new(&config.credentials_provider(provider).build());
-    let scene = Arc::new(Scene {
-        double,
-        queue,
-        client,
-    });
+    let scene = Arc::new(Scene { double, queue, client });
     let start = Instant::now();
     drain(Arc::clone(&scene)).await?;
     Ok(start.elapsed())
 }
 
 async fn bare_loop(scene: Arc<Scene>) -> anyhow::Result<()> {
-    let tasks: Vec<_> = (0..TASKS)
-        .map(|_| tokio::spawn(receive_and_delete(Arc::clone(&scene))))
-        .collect();
+    let tasks: Vec<_> = (0..TASKS).map(|_| tokio::spawn(receive_and_delete(Arc::clone(&scene)))).collect();
     for task in tasks {
         task.await??;
     }
@@ -123,11 +107,7 @@ async fn bare_loop(scene: Arc<Scene>) -> anyhow::Result<()> {
 
 async fn receive_and_delete(scene: Arc<Scene>) -> anyhow::Result<()> {
     loop {
-        let receive = scene
-            .client
-            .receive_message()
-            .queue_url(&scene.queue)
-            .max_number_of_messages(10);
+        let receive = scene.client.receive_message().queue_url(&scene.queue).max_number_of_messages(10);
         let messages = receive.send().await?.messages.unwrap_or_default();
         if messages.is_empty() {
             return Ok(());
@@ -144,9 +124,8 @@ async fn receive_and_delete(scene: Arc<Scene>) -> anyhow::Result<()> {
 
 async fn dormouse(scene: Arc<Scene>) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(SqliteOptions::at(
-        folder.path().join("bench.db"),
-    ))?);
+    let store: Arc<dyn Store> =
+        Arc::new(SqliteStore::open(SqliteOptions::at(folder.path().join("bench.db")))?);
     let decoder = Arc::new(Decoder::new(OperationTable::default(), Limits::default()));
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
     let pipeline = Pipeline::open(store, decoder, clock, PipelineOptions::default())?;

@@ -39,12 +39,7 @@ pub(crate) fn bench() -> anyhow::Result<()> {
 }
 
 fn write_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let shape = Shape {
-        rich: true,
-        pad_to: 2_048,
-        keys: 20_000,
-        ..Shape::default()
-    };
+    let shape = Shape { rich: true, pad_to: 2_048, keys: 20_000, ..Shape::default() };
     let mut records = Generator::new(3, shape, Mix::busy());
     let mut files = Vec::new();
     for number in 0..FILES {
@@ -63,13 +58,7 @@ fn unpack(files: &[PathBuf]) -> anyhow::Result<Duration> {
         let mut buffer = vec![0; 64 << 10];
         while let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
             let file = std::io::BufReader::with_capacity(64 << 10, File::open(path)?);
-            let mut unpacked = GzipReader::new(
-                file,
-                Ratio {
-                    free: u64::MAX,
-                    most: u64::MAX,
-                },
-            );
+            let mut unpacked = GzipReader::new(file, Ratio { free: u64::MAX, most: u64::MAX });
             while unpacked.read(&mut buffer)? > 0 {}
         }
         Ok(())
@@ -77,9 +66,7 @@ fn unpack(files: &[PathBuf]) -> anyhow::Result<Duration> {
     let (taken, outcome) = time(|| {
         std::thread::scope(|scope| {
             let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            handles
-                .into_iter()
-                .all(|handle| handle.join().is_ok_and(|outcome| outcome.is_ok()))
+            handles.into_iter().all(|handle| handle.join().is_ok_and(|outcome| outcome.is_ok()))
         })
     });
     anyhow::ensure!(outcome, "a file could not be unpacked");

@@ -27,22 +27,14 @@ pub(crate) fn bench() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("million.db");
     fill(&path)?;
-    let output = Command::new(std::env::current_exe()?)
-        .arg(CHILD)
-        .arg(&path)
-        .output()?;
+    let output = Command::new(std::env::current_exe()?).arg(CHILD).arg(&path).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let mut figures = text.split_whitespace().map(str::parse::<f64>);
     let (Some(Ok(seconds)), Some(Ok(bytes))) = (figures.next(), figures.next()) else {
         anyhow::bail!("the child failed: {}", String::from_utf8_lossy(&output.stderr));
     };
     print_bounded("start with 1,000,000 keys", seconds, "s", 3.0);
-    print_bounded(
-        "memory a key at 1,000,000 keys",
-        bytes / f64::from(KEYS),
-        "bytes",
-        250.0,
-    );
+    print_bounded("memory a key at 1,000,000 keys", bytes / f64::from(KEYS), "bytes", 250.0);
     Ok(())
 }
 
@@ -56,13 +48,7 @@ fn fill(path: &Path) -> anyhow::Result<()> {
         for number in first..first + KEYS_A_FOLD {
             use_key(number, &ledger, &mut delta)?;
         }
-        let epoch = Epoch {
-            seq,
-            sealed_at: EventTime::default(),
-            body: &[],
-            quarantine: &[],
-            released: &[],
-        };
+        let epoch = Epoch { seq, sealed_at: EventTime::default(), body: &[], quarantine: &[], released: &[] };
         let _ = store.commit(&epoch)?;
         let _ = store.fold(&fold::prepare(seq, delta, &ledger, &window, Totals::default()))?;
     }
@@ -116,9 +102,6 @@ pub(crate) fn measure(path: &Path) -> anyhow::Result<()> {
 
 fn resident_bytes() -> anyhow::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("no VmRSS")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? << 10)
 }

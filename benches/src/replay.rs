@@ -51,12 +51,7 @@ pub(crate) fn bench() -> anyhow::Result<()> {
 }
 
 fn write_records(path: &Path) -> anyhow::Result<()> {
-    let shape = Shape {
-        rich: true,
-        pad_to: 2_048,
-        keys: 20_000,
-        ..Shape::default()
-    };
+    let shape = Shape { rich: true, pad_to: 2_048, keys: 20_000, ..Shape::default() };
     let mut out = BufWriter::new(File::create(path)?);
     for record in Generator::new(2, shape, Mix::busy()).take(RECORDS) {
         writeln!(out, "{}", record.record)?;
@@ -68,11 +63,7 @@ fn write_records(path: &Path) -> anyhow::Result<()> {
 /// The whole process, from start to exit.
 pub(crate) fn replay(path: &Path) -> anyhow::Result<Duration> {
     let mut command = Command::new(program()?);
-    command
-        .args(["replay", "--output", "json"])
-        .arg(path)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.args(["replay", "--output", "json"]).arg(path).stdout(Stdio::null()).stderr(Stdio::null());
     let (taken, status) = time(|| command.status());
     ensure!(status?.success(), "dormouse replay failed");
     Ok(taken)
@@ -81,28 +72,17 @@ pub(crate) fn replay(path: &Path) -> anyhow::Result<Duration> {
 /// The program that stands beside this one.
 fn program() -> anyhow::Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name("dormouse");
-    ensure!(
-        path.exists(),
-        "{} is not built: cargo build --release --package dormouse",
-        path.display()
-    );
+    ensure!(path.exists(), "{} is not built: cargo build --release --package dormouse", path.display());
     Ok(path)
 }
 
 /// The query alone: the interpreter's start does not count.
 fn duckdb(path: &Path, mode: &str) -> anyhow::Result<Duration> {
     let python = std::env::var("DUCKDB_PYTHON").unwrap_or_else(|_| "python3".into());
-    let output = Command::new(python)
-        .args(["-c", QUERY])
-        .arg(path)
-        .arg(mode)
-        .output()?;
+    let output = Command::new(python).args(["-c", QUERY]).arg(path).arg(mode).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
-    let seconds = text
-        .split_whitespace()
-        .next()
-        .and_then(|seconds| seconds.parse().ok());
+    let seconds = text.split_whitespace().next().and_then(|seconds| seconds.parse().ok());
     let seconds = seconds.with_context(|| format!("DuckDB failed (`make bench` installs it): {errors}"))?;
     Ok(Duration::from_secs_f64(seconds))
 }

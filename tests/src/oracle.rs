@@ -88,17 +88,11 @@ pub fn differences(truth: &Value, found: &Value, members: &[&str]) -> Vec<String
         for (member, expected) in expected.as_object().unwrap() {
             if (members.is_empty() || members.contains(&&**member)) && key.get(member) != Some(expected) {
                 let found = key.get(member).unwrap_or(&Value::Null);
-                differences.push(format!(
-                    "{arn} {member}:\n    oracle {expected}\n    found  {found}"
-                ));
+                differences.push(format!("{arn} {member}:\n    oracle {expected}\n    found  {found}"));
             }
         }
     }
-    differences.extend(
-        found
-            .into_keys()
-            .map(|arn| format!("{arn}: the oracle does not know it")),
-    );
+    differences.extend(found.into_keys().map(|arn| format!("{arn}: the oracle does not know it")));
     differences
 }
 
@@ -107,10 +101,7 @@ pub fn differences(truth: &Value, found: &Value, members: &[&str]) -> Vec<String
 /// # Panics
 /// If they do, with the first differences.
 pub fn assert_same_keys(truth: &Value, found: &Value) {
-    assert!(
-        !truth.as_array().unwrap().is_empty(),
-        "the oracle has no key: nothing would be shown"
-    );
+    assert!(!truth.as_array().unwrap().is_empty(), "the oracle has no key: nothing would be shown");
     assert_none(&differences(truth, found, &[]));
 }
 
@@ -119,15 +110,6 @@ pub fn assert_same_keys(truth: &Value, found: &Value) {
 /// # Panics
 /// With the first of them.
 pub fn assert_none(differences: &[String]) {
-    let some = differences
-        .iter()
-        .take(12)
-        .cloned()
-        .collect::<Vec<_>>()
-        .join("\n");
-    assert!(
-        differences.is_empty(),
-        "{} differences, among them:\n{some}",
-        differences.len()
-    );
+    let some = differences.iter().take(12).cloned().collect::<Vec<_>>().join("\n");
+    assert!(differences.is_empty(), "{} differences, among them:\n{some}", differences.len());
 }

@@ -21,16 +21,8 @@ pub fn binary() -> PathBuf {
     let folder = test.ancestors().nth(2).unwrap();
     let binary = folder.join("dormouse");
     let profile = folder.file_name().unwrap().to_string_lossy().into_owned();
-    let option = if profile == "debug" {
-        String::new()
-    } else {
-        format!(" --profile {profile}")
-    };
-    assert!(
-        binary.is_file(),
-        "{} is missing; run `cargo build -p dormouse{option}` first",
-        binary.display()
-    );
+    let option = if profile == "debug" { String::new() } else { format!(" --profile {profile}") };
+    assert!(binary.is_file(), "{} is missing; run `cargo build -p dormouse{option}` first", binary.display());
     binary
 }
 
@@ -75,9 +67,7 @@ impl Finished {
     /// # Panics
     /// If a signal ended it.
     pub fn code(&self) -> i32 {
-        self.status
-            .code()
-            .unwrap_or_else(|| panic!("ended by a signal: {self:#?}"))
+        self.status.code().unwrap_or_else(|| panic!("ended by a signal: {self:#?}"))
     }
 
     /// What it printed, as JSON.
@@ -113,11 +103,7 @@ pub fn finish(command: &mut Command) -> Finished {
 /// Asks the program for a JSON document; fails the test if the exit status is not 0.
 pub fn ask(arguments: &[&str]) -> Value {
     let finished = finish(&mut dormouse(arguments));
-    assert!(
-        finished.status.success(),
-        "dormouse {}: {finished:#?}",
-        arguments.join(" ")
-    );
+    assert!(finished.status.success(), "dormouse {}: {finished:#?}", arguments.join(" "));
     finished.json()
 }
 
@@ -132,18 +118,12 @@ sys.exit(status if status >= 0 else 128 - status)
 /// Runs the program to its end and returns the most memory it had resident, in MiB, beside what it said.
 pub fn finish_measured(arguments: &[&str]) -> (Finished, u64) {
     let mut command = Command::new("python3");
-    command
-        .args(["-c", MEASURED])
-        .arg(binary())
-        .args(arguments)
-        .stdin(Stdio::null());
+    command.args(["-c", MEASURED]).arg(binary()).args(arguments).stdin(Stdio::null());
     isolate(&mut command);
     let mut finished = finish(&mut command);
     let said = finished.stderr.trim_end();
     let (rest, kib) = said.rsplit_once('\n').unwrap_or(("", said));
-    let kib: u64 = kib
-        .parse()
-        .unwrap_or_else(|_| panic!("no memory was measured: {said}"));
+    let kib: u64 = kib.parse().unwrap_or_else(|_| panic!("no memory was measured: {said}"));
     finished.stderr = rest.to_owned();
     (finished, kib / 1_024)
 }

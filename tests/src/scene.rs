@@ -42,39 +42,22 @@ impl Scene {
 
     /// A scene in which a message that was received `most` times goes to the dead-letter queue.
     pub async fn with_dead_letters(most: u32) -> Self {
-        Self::with_queue(QueueOptions {
-            redrive: Some(("dead".to_owned(), most)),
-            ..QueueOptions::default()
-        })
-        .await
+        Self::with_queue(QueueOptions { redrive: Some(("dead".to_owned(), most)), ..QueueOptions::default() })
+            .await
     }
 
     /// A scene with one empty queue of this kind.
     pub async fn with_queue(options: QueueOptions) -> Self {
         let clock = Arc::new(PushedClock::default());
-        let server = SqsOptions {
-            clock: clock.clone(),
-            ..SqsOptions::default()
-        };
+        let server = SqsOptions { clock: clock.clone(), ..SqsOptions::default() };
         let double = SqsDouble::start(server).await.unwrap();
         let dead = double.create_queue("dead", QueueOptions::default());
         let queue = double.create_queue("dormouse", options);
         let folder = tempfile::tempdir().unwrap();
-        let mut scene = Self {
-            folder,
-            clock,
-            queue,
-            dead,
-            settings: BTreeMap::new(),
-            double,
-        };
+        let mut scene = Self { folder, clock, queue, dead, settings: BTreeMap::new(), double };
         scene.set("store", "path", &format!("{:?}", scene.store()));
         scene.set("source", "queue_url", &format!("{:?}", scene.queue));
-        scene.set(
-            "source",
-            "endpoint_url",
-            &format!("{:?}", scene.double.endpoint()),
-        );
+        scene.set("source", "endpoint_url", &format!("{:?}", scene.double.endpoint()));
         scene.set("source", "visibility_timeout", "\"10s\"");
         scene.set("source", "wait_time", "\"1s\"");
         scene.set("ingest", "fold_interval", "\"1s\"");
@@ -83,10 +66,7 @@ impl Scene {
 
     /// Sets one key of `[store]`, of the one `[[sources]]` (`source`) or of `[ingest]` to a TOML value.
     pub fn set(&mut self, section: &'static str, key: &'static str, value: &str) {
-        self.settings
-            .entry(section)
-            .or_default()
-            .insert(key, value.to_owned());
+        self.settings.entry(section).or_default().insert(key, value.to_owned());
     }
 
     /// The store's file.
@@ -148,10 +128,7 @@ impl Scene {
         until("the queue is empty", || {
             running.assert_alive();
             // Receives that find nothing move nothing.
-            let counters = QueueCounters {
-                empty_receives: 0,
-                ..self.counters()
-            };
+            let counters = QueueCounters { empty_receives: 0, ..self.counters() };
             if counters != before {
                 (before, since) = (counters, Instant::now());
             } else if since.elapsed() > STILL {
@@ -186,11 +163,6 @@ impl Scene {
 
     /// The ids and bodies in the dead-letter queue.
     pub fn dead_letters(&self) -> Vec<String> {
-        self.double
-            .remaining(&self.dead)
-            .unwrap()
-            .into_iter()
-            .map(|(_, body)| body)
-            .collect()
+        self.double.remaining(&self.dead).unwrap().into_iter().map(|(_, body)| body).collect()
     }
 }

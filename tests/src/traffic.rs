@@ -19,25 +19,15 @@ pub fn everything(seed: u64, count: usize) -> Vec<Generated> {
 
 /// Records of this mix.
 pub fn records(seed: u64, count: usize, mix: Mix) -> Vec<Generated> {
-    let shape = Shape {
-        hostile: true,
-        rich: false,
-        ..Shape::default()
-    };
+    let shape = Shape { hostile: true, rich: false, ..Shape::default() };
     let shape = shape.over(DAYS * 86_400, u32::try_from(count).unwrap());
     Generator::new(seed, shape, mix).take_records(count)
 }
 
 /// The records in the order of their delivery: 5 % come more than once, none far from its place but for a few copies.
 pub fn delivered(seed: u64, records: &[Generated]) -> impl Iterator<Item = &Generated> {
-    let options = DeliveryOptions {
-        seed,
-        duplicates: 0.05,
-        window: 500,
-    };
-    deliveries(records.len(), options)
-        .into_iter()
-        .map(|place| &records[place])
+    let options = DeliveryOptions { seed, duplicates: 0.05, window: 500 };
+    deliveries(records.len(), options).into_iter().map(|place| &records[place])
 }
 
 /// A message a delivery, as EventBridge puts them into a queue.

@@ -72,9 +72,7 @@ impl WatchedStore {
 
     fn must_refuse(&self) -> bool {
         let one_less = |left: u64| left.checked_sub(1);
-        self.to_refuse
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
-            .is_ok()
+        self.to_refuse.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
     }
 
     fn note(&self, made: &Epoch<'_>) {

@@ -27,12 +27,7 @@ impl Backoff {
     }
 
     fn with_random(base: Duration, bound: Duration, random: fastrand::Rng) -> Self {
-        Self {
-            base,
-            bound,
-            failures: 0,
-            random,
-        }
+        Self { base, bound, failures: 0, random }
     }
 
     /// Counts one failure and says how long to wait after it.
@@ -73,10 +68,7 @@ mod tests {
         for failures in 0..60_u32 {
             let ceiling = BASE.saturating_mul(2_u32.saturating_pow(failures)).min(BOUND);
             let delay = backoff.next_delay();
-            assert!(
-                delay <= ceiling && delay >= ceiling / 2,
-                "{failures}: {delay:?} of {ceiling:?}"
-            );
+            assert!(delay <= ceiling && delay >= ceiling / 2, "{failures}: {delay:?} of {ceiling:?}");
         }
         assert_eq!(backoff.failures(), 60);
     }

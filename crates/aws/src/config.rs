@@ -100,9 +100,7 @@ impl AwsOptions {
 fn shared_http_client() -> SharedHttpClient {
     let connector: OnceLock<SharedHttpConnector> = OnceLock::new();
     http_client_fn(move |settings, components| {
-        connector
-            .get_or_init(|| SharedHttpConnector::new(new_connector(settings, components)))
-            .clone()
+        connector.get_or_init(|| SharedHttpConnector::new(new_connector(settings, components))).clone()
     })
 }
 
@@ -129,9 +127,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_said_is_in_the_configuration() {
-        let config = load_config(&options("eu-west-1", Some("http://127.0.0.1:1")))
-            .await
-            .unwrap();
+        let config = load_config(&options("eu-west-1", Some("http://127.0.0.1:1"))).await.unwrap();
         assert_eq!(config.region().unwrap().as_ref(), "eu-west-1");
         assert_eq!(config.endpoint_url(), Some("http://127.0.0.1:1"));
         assert_eq!(config.app_name().unwrap().as_ref(), "dormouse");

@@ -38,13 +38,7 @@ pub enum ErrorClass {
 
 impl ErrorClass {
     /// All classes, in the order of their numbers.
-    pub const ALL: [Self; 5] = [
-        Self::Transient,
-        Self::Throttled,
-        Self::Denied,
-        Self::Poison,
-        Self::Fatal,
-    ];
+    pub const ALL: [Self; 5] = [Self::Transient, Self::Throttled, Self::Denied, Self::Poison, Self::Fatal];
 
     /// A number from 0 to 4, for tables of counters.
     pub const fn number(self) -> usize {
@@ -77,10 +71,7 @@ impl ErrorClass {
     /// no row names it. Prefixes such as `AWS.SimpleQueueService.` and `com.amazonaws.sqs#` do not matter.
     pub fn of_code(code: &str) -> Option<Self> {
         let bare = code.rsplit(['.', '#']).next().unwrap_or(code);
-        let named = CODES
-            .iter()
-            .find(|(_, codes)| codes.contains(&bare))
-            .map(|(class, _)| *class);
+        let named = CODES.iter().find(|(_, codes)| codes.contains(&bare)).map(|(class, _)| *class);
         match named {
             // The trouble is with the key that encrypts the resource, not with the item that was asked for.
             Some(Self::Poison) | None if code.contains("KMS.") => Some(Self::Fatal),
@@ -225,11 +216,7 @@ impl Failure {
 
     /// A failed entry of a batch call that succeeded as a whole.
     pub fn of_entry(action: &'static str, code: &str, message: Option<&str>, sender_fault: bool) -> Self {
-        let by_fault = if sender_fault {
-            ErrorClass::Poison
-        } else {
-            ErrorClass::Transient
-        };
+        let by_fault = if sender_fault { ErrorClass::Poison } else { ErrorClass::Transient };
         Self {
             class: ErrorClass::of_code(code).unwrap_or(by_fault),
             action,
@@ -241,13 +228,7 @@ impl Failure {
 
     /// A call that was given up because no answer came in time, or an answer that lacked what it must hold.
     pub fn transient(action: &'static str, message: &str) -> Self {
-        Self {
-            class: ErrorClass::Transient,
-            action,
-            code: None,
-            message: clean(message),
-            request_id: None,
-        }
+        Self { class: ErrorClass::Transient, action, code: None, message: clean(message), request_id: None }
     }
 
     /// The IAM action to grant, if the failure is that one is not: the one that AWS names (it may be another service's,
@@ -336,14 +317,9 @@ fn classify_credentials(error: &CredentialsError) -> ErrorClass {
 }
 
 fn names_a_denial(text: &str) -> bool {
-    [
-        "AccessDenied",
-        "ExpiredToken",
-        "InvalidClientTokenId",
-        "UnauthorizedException",
-    ]
-    .iter()
-    .any(|code| text.contains(code))
+    ["AccessDenied", "ExpiredToken", "InvalidClientTokenId", "UnauthorizedException"]
+        .iter()
+        .any(|code| text.contains(code))
 }
 
 /// The action in "… is not authorized to perform: ACTION on resource …".
@@ -351,20 +327,13 @@ fn action_in(message: &str) -> Option<&str> {
     let (_, rest) = message.split_once("to perform: ")?;
     let action = rest.split([' ', ',']).next()?;
     let plausible = action.len() <= 128
-        && action
-            .split_once(':')
-            .is_some_and(|(service, name)| !service.is_empty() && !name.is_empty())
-        && action
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b':' || b == b'-');
+        && action.split_once(':').is_some_and(|(service, name)| !service.is_empty() && !name.is_empty())
+        && action.bytes().all(|b| b.is_ascii_alphanumeric() || b == b':' || b == b'-');
     plausible.then_some(action)
 }
 
 fn clean(text: &str) -> String {
-    text.chars()
-        .take(MESSAGE_BOUND)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    text.chars().take(MESSAGE_BOUND).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -395,10 +364,7 @@ mod tests {
 
     #[test]
     fn no_code_has_two_classes() {
-        let mut codes: Vec<&str> = CODES
-            .iter()
-            .flat_map(|(_, codes)| codes.iter().copied())
-            .collect();
+        let mut codes: Vec<&str> = CODES.iter().flat_map(|(_, codes)| codes.iter().copied()).collect();
         let all = codes.len();
         codes.sort_unstable();
         codes.dedup();
@@ -439,56 +405,35 @@ mod tests {
             class_of(&Refusal::dispatch_failure(ConnectorError::io("reset".into()))),
             ErrorClass::Transient
         );
-        assert_eq!(
-            class_of(&Refusal::response_error("cut", response(200))),
-            ErrorClass::Transient
-        );
-        assert_eq!(
-            class_of(&Refusal::response_error("html", response(502))),
-            ErrorClass::Transient
-        );
+        assert_eq!(class_of(&Refusal::response_error("cut", response(200))), ErrorClass::Transient);
+        assert_eq!(class_of(&Refusal::response_error("html", response(502))), ErrorClass::Transient);
     }
 
     #[test]
     fn wrong_settings_and_missing_credentials_are_not() {
-        assert_eq!(
-            class_of(&Refusal::construction_failure("no URL")),
-            ErrorClass::Fatal
-        );
+        assert_eq!(class_of(&Refusal::construction_failure("no URL")), ErrorClass::Fatal);
         assert_eq!(
             class_of(&Refusal::dispatch_failure(ConnectorError::user("URL".into()))),
             ErrorClass::Fatal
         );
         let other =
             |error: CredentialsError| Refusal::dispatch_failure(ConnectorError::other(error.into(), None));
-        assert_eq!(
-            class_of(&other(CredentialsError::not_loaded("none"))),
-            ErrorClass::Denied
-        );
+        assert_eq!(class_of(&other(CredentialsError::not_loaded("none"))), ErrorClass::Denied);
         assert_eq!(
             class_of(&other(CredentialsError::provider_timed_out(Default::default()))),
             ErrorClass::Transient
         );
         let denied = std::io::Error::other("AccessDenied: not authorized to perform: sts:AssumeRole");
-        assert_eq!(
-            class_of(&other(CredentialsError::provider_error(denied))),
-            ErrorClass::Denied
-        );
+        assert_eq!(class_of(&other(CredentialsError::provider_error(denied))), ErrorClass::Denied);
         let down = std::io::Error::other("no route to host");
-        assert_eq!(
-            class_of(&other(CredentialsError::provider_error(down))),
-            ErrorClass::Transient
-        );
+        assert_eq!(class_of(&other(CredentialsError::provider_error(down))), ErrorClass::Transient);
     }
 
     #[test]
     fn a_denial_names_the_permission_to_grant() {
         let words = "User: arn:aws:sts::111122223333:assumed-role/dormouse/i-1 is not authorized to perform: \
                      kms:Decrypt on resource: arn:aws:kms:eu-west-1:111122223333:key/k";
-        let named = Failure::of(
-            "sqs:ReceiveMessage",
-            &refusal(400, "KMS.AccessDeniedException", words),
-        );
+        let named = Failure::of("sqs:ReceiveMessage", &refusal(400, "KMS.AccessDeniedException", words));
         assert_eq!(named.missing_permission(), Some("kms:Decrypt"));
         let unnamed = Failure::of("sqs:ReceiveMessage", &refusal(403, "AccessDenied", "no"));
         assert_eq!(
@@ -507,10 +452,7 @@ mod tests {
         );
         assert!(failure.message.starts_with("a b ["));
         assert_eq!(failure.message.chars().count(), MESSAGE_BOUND);
-        let odd = Failure::of(
-            "sqs:ReceiveMessage",
-            &refusal(403, "AccessDenied", "to perform: <b>:x"),
-        );
+        let odd = Failure::of("sqs:ReceiveMessage", &refusal(403, "AccessDenied", "to perform: <b>:x"));
         assert_eq!(odd.missing_permission(), Some("sqs:ReceiveMessage"));
     }
 

@@ -47,12 +47,7 @@ impl Decoder {
     /// The body may be plain or gzip, and hold one record or many in any of the envelopes. What is from later than
     /// `now` and the tolerance is visited as [`BadClass::Future`].
     pub fn decode(&self, body: &[u8], now: EventTime, visit: &mut dyn FnMut(Outcome<'_>)) {
-        let mut walk = Walk {
-            decoder: self,
-            now,
-            visit,
-            ends_cut_off: false,
-        };
+        let mut walk = Walk { decoder: self, now, visit, ends_cut_off: false };
         if !gzip::is_gzip(body) {
             return walk.message(body, Wrapping::default());
         }
@@ -130,10 +125,9 @@ impl<'a> Wrapping<'a> {
         }
         match self.contradicted_by {
             None => Ok(()),
-            Some(inner) => Err(Reason::AccountMismatch {
-                envelope: quoted(self.vouched.account),
-                inner: quoted(inner),
-            }),
+            Some(inner) => {
+                Err(Reason::AccountMismatch { envelope: quoted(self.vouched.account), inner: quoted(inner) })
+            }
         }
     }
 }
@@ -169,16 +163,8 @@ impl Walk<'_> {
         wrapping: Wrapping<'_>,
         excerpt: &[u8],
     ) {
-        let account = if about.account.is_empty() {
-            wrapping.vouched.account
-        } else {
-            about.account
-        };
-        let region = if about.region.is_empty() {
-            wrapping.vouched.region
-        } else {
-            about.region
-        };
+        let account = if about.account.is_empty() { wrapping.vouched.account } else { about.account };
+        let region = if about.region.is_empty() { wrapping.vouched.region } else { about.region };
         self.tell(Outcome::Bad(Bad {
             class,
             reason,
@@ -238,21 +224,14 @@ impl Walk<'_> {
             let begin = cursor.at;
             cursor.find();
             let skipped = &cursor.text[begin..cursor.at];
-            self.malformed(
-                Reason::TooManyWraps(self.decoder.limits.max_wraps),
-                wrapping,
-                skipped,
-            );
+            self.malformed(Reason::TooManyWraps(self.decoder.limits.max_wraps), wrapping, skipped);
         }
         deeper
     }
 
     fn wrapped<'a>(&self, wrapping: Wrapping<'a>) -> Option<Wrapping<'a>> {
         let has_room = wrapping.wraps < self.decoder.limits.max_wraps;
-        has_room.then_some(Wrapping {
-            wraps: wrapping.wraps + 1,
-            ..wrapping
-        })
+        has_room.then_some(Wrapping { wraps: wrapping.wraps + 1, ..wrapping })
     }
 
     /// The elements of a list, and its closing bracket. Says whether there was one.
@@ -281,12 +260,7 @@ impl Walk<'_> {
     fn junk_element(&mut self, cursor: &mut Cursor<'_>, wrapping: Wrapping<'_>) {
         let line = cursor.line();
         let may_begin_or_end = |byte: &u8| matches!(byte, b'{' | b'[' | b']' | b'\n');
-        let junk = || {
-            line.iter()
-                .position(may_begin_or_end)
-                .unwrap_or(line.len())
-                .max(1)
-        };
+        let junk = || line.iter().position(may_begin_or_end).unwrap_or(line.len()).max(1);
         let length = end_of_value(line, 0).unwrap_or_else(junk);
         cursor.at += length;
         self.malformed(what_is_wrong_with(&line[..length]), wrapping, &line[..length]);
@@ -355,20 +329,14 @@ impl Walk<'_> {
             Guess::Bridge => {
                 let (bridge, length) = parse::<Bridge<'_>>(text)?;
                 let raw = self.within_bounds(&text[..length])?;
-                let wrapping = self
-                    .wrapped(wrapping)?
-                    .vouched_by(&bridge.account, &bridge.region);
-                bridge
-                    .has_shape()
-                    .then(|| self.record(&bridge.detail, wrapping, raw))?;
+                let wrapping = self.wrapped(wrapping)?.vouched_by(&bridge.account, &bridge.region);
+                bridge.has_shape().then(|| self.record(&bridge.detail, wrapping, raw))?;
                 Some(length)
             }
             Guess::Notification => {
                 let (notification, length) = parse::<Notification<'_>>(text)?;
                 let wrapping = self.wrapped(wrapping)?;
-                notification
-                    .has_shape()
-                    .then(|| self.message(notification.message.as_bytes(), wrapping))?;
+                notification.has_shape().then(|| self.message(notification.message.as_bytes(), wrapping))?;
                 Some(length)
             }
             Guess::Other => None,
@@ -392,11 +360,8 @@ impl Walk<'_> {
         match observed {
             Ok(kms) => self.tell(Outcome::Kms(&kms)),
             Err(refusal) => {
-                let about = About {
-                    event_id: &record.event_id,
-                    account: &record.recipient,
-                    region: &record.region,
-                };
+                let about =
+                    About { event_id: &record.event_id, account: &record.recipient, region: &record.region };
                 self.bad(refusal.class, refusal.reason, about, wrapping, raw);
             }
         }
@@ -449,48 +414,25 @@ impl Walk<'_> {
     }
 
     fn too_many_wraps(&mut self, wrapping: Wrapping<'_>, piece: &[u8]) {
-        self.malformed(
-            Reason::TooManyWraps(self.decoder.limits.max_wraps),
-            wrapping,
-            piece,
-        );
+        self.malformed(Reason::TooManyWraps(self.decoder.limits.max_wraps), wrapping, piece);
     }
 
     /// Refuses an object as a whole, with what can be read of the record in it. If that can be told to be KMS's, it
     /// goes to quarantine, unless it is no JSON at all.
     fn refuse(&mut self, reason: Reason, outline: &Outline<'_>, wrapping: Wrapping<'_>, object: &[u8]) {
-        let detail = outline
-            .detail
-            .filter(|detail| !outline.is_record() && detail.starts_with(b"{"));
+        let detail = outline.detail.filter(|detail| !outline.is_record() && detail.starts_with(b"{"));
         let inner = detail.map(Outline::of);
         let record = inner.as_ref().unwrap_or(outline);
-        let [event_id, account, region, event_source] = [
-            record.event_id,
-            record.recipient,
-            record.aws_region,
-            record.event_source,
-        ]
-        .map(|member| text_of(member).unwrap_or_default());
-        let (envelope_account, envelope_region) = (
-            text_of(outline.account).unwrap_or_default(),
-            text_of(outline.region).unwrap_or_default(),
-        );
-        let wrapping = if inner.is_some() {
-            wrapping.vouched_by(&envelope_account, &envelope_region)
-        } else {
-            wrapping
-        };
+        let [event_id, account, region, event_source] =
+            [record.event_id, record.recipient, record.aws_region, record.event_source]
+                .map(|member| text_of(member).unwrap_or_default());
+        let (envelope_account, envelope_region) =
+            (text_of(outline.account).unwrap_or_default(), text_of(outline.region).unwrap_or_default());
+        let wrapping =
+            if inner.is_some() { wrapping.vouched_by(&envelope_account, &envelope_region) } else { wrapping };
         let is_kms = *event_source == *KMS && !matches!(reason, Reason::NotJson(_) | Reason::CutOff);
-        let class = if is_kms {
-            BadClass::Quarantined
-        } else {
-            BadClass::Malformed
-        };
-        let about = About {
-            event_id: &event_id,
-            account: &account,
-            region: &region,
-        };
+        let class = if is_kms { BadClass::Quarantined } else { BadClass::Malformed };
+        let about = About { event_id: &event_id, account: &account, region: &region };
         self.bad(class, reason, about, wrapping, object);
     }
 
@@ -518,19 +460,12 @@ impl Walk<'_> {
         let kind = text_of(outline.notification).unwrap_or_default();
         if &*kind != "Notification" {
             let is_control = outline.message.is_some();
-            let reason = if is_control {
-                Reason::SnsControl(quoted(&kind))
-            } else {
-                unknown_shape(outline, object)
-            };
+            let reason =
+                if is_control { Reason::SnsControl(quoted(&kind)) } else { unknown_shape(outline, object) };
             return self.malformed(reason, wrapping, object);
         }
         match text_of(outline.message) {
-            None => self.malformed(
-                Reason::WrongType("Message is no text".to_owned()),
-                wrapping,
-                object,
-            ),
+            None => self.malformed(Reason::WrongType("Message is no text".to_owned()), wrapping, object),
             Some(message) => self.wrapped_text(message.as_bytes(), wrapping, object),
         }
     }
@@ -547,11 +482,7 @@ impl Walk<'_> {
         let [account, region] = [outline.account, outline.region].map(text_of);
         let is_unreadable = wrapping.is_unreadable || account.is_none();
         let (account, region) = (account.unwrap_or_default(), region.unwrap_or_default());
-        let wrapping = Wrapping {
-            is_unreadable,
-            ..wrapping
-        }
-        .vouched_by(&account, &region);
+        let wrapping = Wrapping { is_unreadable, ..wrapping }.vouched_by(&account, &region);
 
         let detail_type = text_of(outline.detail_type).unwrap_or_default();
         if let Some(event) = DirectEvent::of_type(&detail_type) {
@@ -591,10 +522,7 @@ impl Walk<'_> {
             }
             Err(refusal) => {
                 let event_id = text_of(outline.id).unwrap_or_default();
-                let about = About {
-                    event_id: &event_id,
-                    ..About::default()
-                };
+                let about = About { event_id: &event_id, ..About::default() };
                 self.bad(refusal.class, refusal.reason, about, wrapping, object);
             }
         }
@@ -622,8 +550,6 @@ fn unknown_shape(outline: &Outline<'_>, object: &[u8]) -> Reason {
     }
     match text_of(outline.s3_event) {
         Some(event) if &*event == "s3:TestEvent" => Reason::S3TestEvent,
-        _ => Reason::UnknownShape(quoted(&String::from_utf8_lossy(
-            first_name(object).unwrap_or_default(),
-        ))),
+        _ => Reason::UnknownShape(quoted(&String::from_utf8_lossy(first_name(object).unwrap_or_default()))),
     }
 }

@@ -26,11 +26,7 @@ impl DirectEvent {
     pub(crate) fn of_type(detail_type: &str) -> Option<Self> {
         let (operation, change, effect) = match detail_type {
             "KMS CMK Rotation" => ("RotateKey", Change::Rotated, Effect::Rotated),
-            "KMS CMK Deletion" => (
-                "DeleteKey",
-                Change::Deleted,
-                Effect::State(LifecycleState::Deleted),
-            ),
+            "KMS CMK Deletion" => ("DeleteKey", Change::Deleted, Effect::State(LifecycleState::Deleted)),
             "KMS Imported Key Material Expiration" => (
                 "DeleteExpiredKeyMaterial",
                 Change::MaterialDeleted,
@@ -38,11 +34,7 @@ impl DirectEvent {
             ),
             _ => return None,
         };
-        Some(Self {
-            operation,
-            change,
-            effect,
-        })
+        Some(Self { operation, change, effect })
     }
 
     /// What an event of this type says of one key.
@@ -92,21 +84,13 @@ impl Told {
         let time = event_time(&required("time", outline.time)?)?;
         refuse_future(time, now, limits)?;
         let keys = keys_of(outline, vouched)?;
-        Ok(Self {
-            event_id: event_id.to_string(),
-            time,
-            keys,
-        })
+        Ok(Self { event_id: event_id.to_string(), time, keys })
     }
 }
 
 fn required<'a>(name: &'static str, member: Option<&'a [u8]>) -> Result<Text<'a>, Reason> {
     let text = text_of(member).ok_or_else(|| Reason::WrongType(format!("{name} is no text")))?;
-    if text.is_empty() {
-        Err(Reason::Missing(name))
-    } else {
-        Ok(text)
-    }
+    if text.is_empty() { Err(Reason::Missing(name)) } else { Ok(text) }
 }
 
 /// The keys among the envelope's resources, else the one that its detail names.
@@ -128,9 +112,7 @@ fn keys_of(outline: &Outline<'_>, vouched: Vouched<'_>) -> Result<Vec<KeyArn>, R
         keys.push(key_named(&required("key-id", detail.key_id)?, vouched)?);
     }
     // KMS tells the account that owns the key, and the envelope says which account was told.
-    match keys
-        .iter()
-        .find(|key| !vouched.account.is_empty() && key.account().to_string() != vouched.account)
+    match keys.iter().find(|key| !vouched.account.is_empty() && key.account().to_string() != vouched.account)
     {
         None => Ok(keys),
         Some(foreign) => Err(Reason::AccountMismatch {

@@ -43,23 +43,13 @@ pub(crate) fn of_change<'a>(
 
 fn of_creation<'a>(record: &'a Record<'_>) -> Vec<Effect<'a>> {
     let metadata = &record.response.key_metadata;
-    let is_imported = [&record.request.origin, &metadata.origin]
-        .iter()
-        .any(|origin| &***origin == "EXTERNAL");
-    let begins_as = if is_imported {
-        LifecycleState::PendingImport
-    } else {
-        LifecycleState::Enabled
-    };
+    let is_imported =
+        [&record.request.origin, &metadata.origin].iter().any(|origin| &***origin == "EXTERNAL");
+    let begins_as = if is_imported { LifecycleState::PendingImport } else { LifecycleState::Enabled };
     let state = LifecycleState::from_name(&metadata.key_state).unwrap_or(begins_as);
 
     let mut effects = vec![Effect::Created];
-    effects.extend(
-        metadata
-            .manager
-            .given()
-            .map(|manager| Effect::Manager(cut(manager, bounds::OPERATION))),
-    );
+    effects.extend(metadata.manager.given().map(|manager| Effect::Manager(cut(manager, bounds::OPERATION))));
     effects.push(Effect::State(state));
     effects.extend(tags(record));
     effects.extend(description(record));
@@ -69,11 +59,7 @@ fn of_creation<'a>(record: &'a Record<'_>) -> Vec<Effect<'a>> {
 fn of_scheduled_deletion<'a>(record: &Record<'_>, time: EventTime) -> Vec<Effect<'a>> {
     let state =
         LifecycleState::from_name(&record.response.key_state).unwrap_or(LifecycleState::PendingDeletion);
-    let window = record
-        .request
-        .window_days
-        .or(record.response.window_days)
-        .unwrap_or(DEFAULT_WINDOW_DAYS);
+    let window = record.request.window_days.or(record.response.window_days).unwrap_or(DEFAULT_WINDOW_DAYS);
     let date = time.plus(window.saturating_mul(SECONDS_A_DAY));
     vec![Effect::State(state), Effect::DeletionDate(date)]
 }
@@ -90,21 +76,13 @@ fn is_target(record: &Record<'_>, key: KeyArn, all_keys: &[KeyArn]) -> bool {
 /// The alias as the caller named it, else as the resources do.
 fn alias_name<'a>(record: &'a Record<'_>) -> Option<&'a str> {
     let named = record.request.alias_name.given();
-    let listed = || {
-        record
-            .resources
-            .items
-            .iter()
-            .find_map(|resource| alias_in(&resource.arn))
-    };
+    let listed = || record.resources.items.iter().find_map(|resource| alias_in(&resource.arn));
     named.or_else(listed).map(|name| cut(name, bounds::ALIAS))
 }
 
 /// `alias/…` in an alias ARN.
 fn alias_in(arn: &str) -> Option<&str> {
-    arn.splitn(6, ':')
-        .nth(5)
-        .filter(|name| name.starts_with("alias/"))
+    arn.splitn(6, ':').nth(5).filter(|name| name.starts_with("alias/"))
 }
 
 fn tags<'a>(record: &'a Record<'_>) -> impl Iterator<Item = Effect<'a>> {

@@ -85,10 +85,7 @@ pub struct Ratio {
 
 impl Ratio {
     /// No bound: the caller counts.
-    const NONE: Self = Self {
-        free: u64::MAX,
-        most: u64::MAX,
-    };
+    const NONE: Self = Self { free: u64::MAX, most: u64::MAX };
 }
 
 /// Unpacks a gzip as a stream. Its errors are [`GzipError`]s within [`io::Error`]s, or the input's own.
@@ -106,16 +103,8 @@ enum State<R> {
 impl<R: BufRead> GzipReader<R> {
     /// A reader of what `input` unpacks to.
     pub fn new(input: R, ratio: Ratio) -> Self {
-        let counted = Counted {
-            input,
-            taken: 0,
-            failed: false,
-        };
-        Self {
-            state: State::Member(Box::new(Member::new(counted))),
-            ratio,
-            unpacked: 0,
-        }
+        let counted = Counted { input, taken: 0, failed: false };
+        Self { state: State::Member(Box::new(Member::new(counted))), ratio, unpacked: 0 }
     }
 
     /// How many packed bytes were taken so far.
@@ -132,9 +121,7 @@ impl<R: BufRead> GzipReader<R> {
 
     /// Goes on behind the end of a member. Says whether there is another one.
     fn next_member(&mut self) -> io::Result<bool> {
-        let done = State::Done {
-            packed: self.packed(),
-        };
+        let done = State::Done { packed: self.packed() };
         let State::Member(member) = std::mem::replace(&mut self.state, done) else {
             return Ok(false);
         };
@@ -170,9 +157,7 @@ impl<R: BufRead> Read for GzipReader<R> {
                 Ok(length) => {
                     self.unpacked += u64::try_from(length).unwrap_or(0);
                     if self.is_bomb() {
-                        self.state = State::Done {
-                            packed: self.packed(),
-                        };
+                        self.state = State::Done { packed: self.packed() };
                         return Err(io::Error::other(GzipError::Bomb));
                     }
                     return Ok(length);
@@ -279,37 +264,21 @@ pub(crate) mod tests {
     #[test]
     fn damage_is_named() {
         let packed = pack(b"some text that is long enough to be cut");
-        assert_eq!(
-            inflate(&packed[..packed.len() - 9], 100),
-            Err(GzipError::Truncated)
-        );
+        assert_eq!(inflate(&packed[..packed.len() - 9], 100), Err(GzipError::Truncated));
         assert_eq!(inflate(&packed[..3], 100), Err(GzipError::Truncated));
         let mut wrong_checksum = packed.clone();
         let checksum = packed.len() - 6;
         wrong_checksum[checksum] ^= 1;
-        assert!(matches!(
-            inflate(&wrong_checksum, 100),
-            Err(GzipError::Corrupt(_))
-        ));
+        assert!(matches!(inflate(&wrong_checksum, 100), Err(GzipError::Corrupt(_))));
     }
 
     #[test]
     fn a_bomb_is_told_by_its_ratio() {
         let packed = pack(&vec![0; 4 << 20]);
-        let mut reader = GzipReader::new(
-            &*packed,
-            Ratio {
-                free: 1 << 20,
-                most: 250,
-            },
-        );
+        let mut reader = GzipReader::new(&*packed, Ratio { free: 1 << 20, most: 250 });
         let error = io::copy(&mut reader, &mut io::sink()).unwrap_err();
         assert_eq!(GzipError::from_io(&error), Some(GzipError::Bomb));
         assert!(reader.unpacked < 2 << 20);
-        assert_eq!(
-            reader.read(&mut [0; 10]).unwrap(),
-            0,
-            "and nothing comes behind it"
-        );
+        assert_eq!(reader.read(&mut [0; 10]).unwrap(), 0, "and nothing comes behind it");
     }
 }

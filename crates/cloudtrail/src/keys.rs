@@ -99,23 +99,16 @@ impl Place {
             kind,
         };
         let mut parts = text.splitn(6, ':');
-        let (Some("arn"), Some(_), Some("kms"), Some(region), Some(account), Some(_)) = (
-            parts.next(),
-            parts.next(),
-            parts.next(),
-            parts.next(),
-            parts.next(),
-            parts.next(),
-        ) else {
+        let (Some("arn"), Some(_), Some("kms"), Some(region), Some(account), Some(_)) =
+            (parts.next(), parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
+        else {
             return here;
         };
         // A failed call may name any place; only a real one is remembered.
         match (account.parse(), region.parse()) {
-            (Ok(account), Ok(region)) if self.succeeded => Unresolved {
-                account: Some(account),
-                region: Some(region),
-                ..here
-            },
+            (Ok(account), Ok(region)) if self.succeeded => {
+                Unresolved { account: Some(account), region: Some(region), ..here }
+            }
             _ => here,
         }
     }
@@ -150,16 +143,13 @@ pub(crate) fn named_by<'a>(record: &'a Record<'_>, place: &Place) -> Result<Name
     let listed = listed_keys(record, place)?;
     match (&*record.event_name, &*listed) {
         ("ReEncrypt", []) => named_by_reencrypt(record, place),
-        ("ReEncrypt", &[only]) => Ok(Named {
-            keys: vec![(only, role_of(only, record))],
-            unresolved: Vec::new(),
-        }),
+        ("ReEncrypt", &[only]) => {
+            Ok(Named { keys: vec![(only, role_of(only, record))], unresolved: Vec::new() })
+        }
         ("ReEncrypt", &[source, ref destinations @ ..]) => {
             let mut named = Named::default();
             named.add(source, Role::Source);
-            destinations
-                .iter()
-                .for_each(|&destination| named.add(destination, Role::Destination));
+            destinations.iter().for_each(|&destination| named.add(destination, Role::Destination));
             Ok(named)
         }
         (_, []) => named_by_caller(record, place),
@@ -193,10 +183,7 @@ fn named_by_caller<'a>(record: &'a Record<'_>, place: &Place) -> Result<Named<'a
         "CreateAlias" | "UpdateAlias" | "DeleteAlias" => [&request.target_key_id, &request.alias_name],
         _ => [&request.key_id, &record.service_event.key_id],
     };
-    let text = candidates
-        .iter()
-        .find_map(|text| text.given())
-        .unwrap_or_default();
+    let text = candidates.iter().find_map(|text| text.given()).unwrap_or_default();
     let mut named = Named::default();
     named.add_text(text, Role::Only, place)?;
     Ok(named)

@@ -25,10 +25,7 @@ pub(crate) struct Refusal {
 
 impl From<Reason> for Refusal {
     fn from(reason: Reason) -> Self {
-        Self {
-            class: BadClass::Quarantined,
-            reason,
-        }
+        Self { class: BadClass::Quarantined, reason }
     }
 }
 
@@ -54,10 +51,7 @@ pub(crate) fn observe<'a>(
     let recipient = recipient(record, vouched)?;
     refuse_future(time, now, limits)?;
 
-    let error_code = record
-        .error_code
-        .given()
-        .map(|code| cut(code, bounds::ERROR_CODE));
+    let error_code = record.error_code.given().map(|code| cut(code, bounds::ERROR_CODE));
     let mut kms = KmsRecord {
         operation: cut(operation, bounds::OPERATION),
         event_id,
@@ -103,10 +97,7 @@ pub(crate) fn event_time(text: &str) -> Result<EventTime, Reason> {
 fn recipient(record: &Record<'_>, vouched: Vouched<'_>) -> Result<Option<AccountId>, Reason> {
     let inner = &*record.recipient;
     if !inner.is_empty() && !vouched.account.is_empty() && inner != vouched.account {
-        return Err(Reason::AccountMismatch {
-            envelope: quoted(vouched.account),
-            inner: quoted(inner),
-        });
+        return Err(Reason::AccountMismatch { envelope: quoted(vouched.account), inner: quoted(inner) });
     }
     let account = if inner.is_empty() { vouched.account } else { inner };
     Ok(account.parse().ok())
@@ -127,10 +118,7 @@ pub(crate) fn refuse_future(time: EventTime, now: EventTime, limits: &Limits) ->
         return Ok(());
     }
     let due = time.minus(limits.future_tolerance_seconds);
-    Err(Refusal {
-        class: BadClass::Future { due },
-        reason: Reason::Future(time),
-    })
+    Err(Refusal { class: BadClass::Future { due }, reason: Reason::Future(time) })
 }
 
 fn is_endpoint_event(record: &Record<'_>) -> bool {
@@ -144,11 +132,7 @@ fn tells_of_a_call(record: &Record<'_>) -> bool {
 }
 
 fn place(kms: &KmsRecord<'_>) -> Place {
-    Place {
-        account: kms.recipient,
-        region: kms.region,
-        succeeded: kms.succeeded,
-    }
+    Place { account: kms.recipient, region: kms.region, succeeded: kms.succeeded }
 }
 
 fn observe_use<'a>(record: &'a Record<'_>, kms: &mut KmsRecord<'a>) -> Result<(), Reason> {
@@ -187,23 +171,15 @@ fn observe_change<'a>(change: Change, record: &'a Record<'_>, kms: &mut KmsRecor
 
 fn observe_unknown(record: &Record<'_>, kms: &mut KmsRecord<'_>) -> Result<(), Reason> {
     kms.unknown_operation = true;
-    kms.keys = named_by(record, &place(kms))?
-        .keys
-        .into_iter()
-        .map(|(key, _)| key)
-        .collect();
+    kms.keys = named_by(record, &place(kms))?.keys.into_iter().map(|(key, _)| key).collect();
     Ok(())
 }
 
 fn note_unresolved<'a>(named: &Named<'a>, kind: Kind, kms: &mut KmsRecord<'a>) {
     let place = place(kms);
     // A failed call that names nothing is nobody's attempt; a success happened to some key.
-    let told = named
-        .unresolved
-        .iter()
-        .filter(|text| kms.succeeded || !text.is_empty());
-    kms.unresolved
-        .extend(told.map(|text| place.unresolved(text, kind)));
+    let told = named.unresolved.iter().filter(|text| kms.succeeded || !text.is_empty());
+    kms.unresolved.extend(told.map(|text| place.unresolved(text, kind)));
 }
 
 /// What does not differ between the keys of a record.
@@ -250,10 +226,7 @@ fn observation<'a>(
         principal: caller.principal,
         session: caller.session,
         invoked_by: caller.invoked_by,
-        source_ip: record
-            .source_ip
-            .given()
-            .map(|address| cut(address, bounds::SOURCE_IP)),
+        source_ip: record.source_ip.given().map(|address| cut(address, bounds::SOURCE_IP)),
         error_code: kms.error_code,
         wanted: false,
         context: Vec::new(),

@@ -35,20 +35,12 @@ pub(crate) enum Found<'a> {
 impl<'a> Cursor<'a> {
     /// The beginning of a text.
     pub(crate) fn new(text: &'a [u8], at: usize) -> Self {
-        Self {
-            text,
-            at,
-            by_line: false,
-        }
+        Self { text, at, by_line: false }
     }
 
     /// The text from here on that one value may take.
     pub(crate) fn rest(&self) -> &'a [u8] {
-        if self.by_line {
-            self.line()
-        } else {
-            &self.text[self.at..]
-        }
+        if self.by_line { self.line() } else { &self.text[self.at..] }
     }
 
     /// The text from here to the end of the line, the line end included.
@@ -80,10 +72,7 @@ impl<'a> Cursor<'a> {
         };
         self.by_line |= seen > first_line;
         self.at += skipped;
-        Found::CutOff {
-            seen: &rest[..seen],
-            skipped: &rest[..skipped],
-        }
+        Found::CutOff { seen: &rest[..seen], skipped: &rest[..skipped] }
     }
 }
 
@@ -105,13 +94,7 @@ mod tests {
     fn a_cut_line_costs_itself() {
         let text = b"{\"a\":\"x\n{\"b\":1}\n";
         let mut cursor = Cursor::new(text, 0);
-        assert!(matches!(
-            cursor.find(),
-            Found::CutOff {
-                skipped: b"{\"a\":\"x\n",
-                ..
-            }
-        ));
+        assert!(matches!(cursor.find(), Found::CutOff { skipped: b"{\"a\":\"x\n", .. }));
         assert!(matches!(cursor.find(), Found::Balanced(b"{\"b\":1}", 1)));
         let text = b"{\"a\":{\n{\"b\":1}}\n";
         assert!(matches!(Cursor::new(text, 0).find(), Found::CutOff { .. }));

@@ -72,10 +72,7 @@ impl Scanner {
                     other => return other,
                 }
             }
-            let Some(found) = text[at..]
-                .iter()
-                .position(|&byte| CLASS[usize::from(byte)] != NOTHING)
-            else {
+            let Some(found) = text[at..].iter().position(|&byte| CLASS[usize::from(byte)] != NOTHING) else {
                 return Step::More;
             };
             at += found;
@@ -114,11 +111,7 @@ impl Scanner {
     fn open(&mut self, bracket: u8) {
         if let Some(bit) = 1u128.checked_shl(u32::try_from(self.depth).unwrap_or(u32::MAX)) {
             let is_object = bracket == b'{';
-            self.objects = if is_object {
-                self.objects | bit
-            } else {
-                self.objects & !bit
-            };
+            self.objects = if is_object { self.objects | bit } else { self.objects & !bit };
         }
         self.depth += 1;
         self.deepest = self.deepest.max(self.depth);
@@ -155,19 +148,12 @@ impl Scanner {
         let Some((line_end, before)) = self.line_end else {
             return Step::Complete(at);
         };
-        let blanks = text[at..]
-            .iter()
-            .take_while(|byte| byte.is_ascii_whitespace())
-            .count();
+        let blanks = text[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
         let Some(&next) = text.get(at + blanks) else {
             return Step::More;
         };
         self.line_end = None;
-        if self.may_follow(before, next) {
-            Step::Complete(at + blanks)
-        } else {
-            Step::Broken(line_end)
-        }
+        if self.may_follow(before, next) { Step::Complete(at + blanks) } else { Step::Broken(line_end) }
     }
 
     fn may_follow(&self, before: u8, next: u8) -> bool {
@@ -220,9 +206,7 @@ pub(crate) fn skip_blanks(text: &[u8], at: usize) -> usize {
 
 /// The first place from `at` on that is neither white space nor a comma.
 pub(crate) fn skip_separators(text: &[u8], at: usize) -> usize {
-    let separators = text[at..]
-        .iter()
-        .take_while(|&&byte| byte == b',' || byte.is_ascii_whitespace());
+    let separators = text[at..].iter().take_while(|&&byte| byte == b',' || byte.is_ascii_whitespace());
     at + separators.count()
 }
 
@@ -239,11 +223,7 @@ pub(crate) fn is_deeper_than(limit: usize, value: &[u8]) -> bool {
 /// How many brackets open, those in strings included.
 fn opening_brackets(text: &[u8]) -> usize {
     // The two differ in one bit. Blocks of at most 255 bytes let the compiler count in vectors of bytes.
-    let in_block = |block: &[u8]| {
-        block
-            .iter()
-            .fold(0u8, |sum, byte| sum + u8::from(byte | 0x20 == b'{'))
-    };
+    let in_block = |block: &[u8]| block.iter().fold(0u8, |sum, byte| sum + u8::from(byte | 0x20 == b'{'));
     text.chunks(192).map(|block| usize::from(in_block(block))).sum()
 }
 
@@ -262,10 +242,7 @@ mod tests {
         assert_eq!(ends_at(r#"{"a":[1,"]}"],"b\"}":{}} {"#), (Step::Complete(24), 2));
         assert_eq!(ends_at(r#""a\\" "#).0, Step::Complete(5));
         assert_eq!(ends_at(r#"{"a":"#).0, Step::More);
-        assert_eq!(
-            ends_at("{\n  \"a\": [\n    1,\n    2\n  ]\n}").0,
-            Step::Complete(29)
-        );
+        assert_eq!(ends_at("{\n  \"a\": [\n    1,\n    2\n  ]\n}").0, Step::Complete(29));
     }
 
     #[test]

@@ -138,9 +138,7 @@ pub(crate) struct VerdictsConfig {
 
 impl Default for VerdictsConfig {
     fn default() -> Self {
-        Self {
-            idle_after: Duration::from_secs(90 * 86_400),
-        }
+        Self { idle_after: Duration::from_secs(90 * 86_400) }
     }
 }
 
@@ -196,10 +194,7 @@ pub(crate) struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self {
-            level: "info".into(),
-            format: LogFormat::Text,
-        }
+        Self { level: "info".into(), format: LogFormat::Text }
     }
 }
 
@@ -236,18 +231,12 @@ fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         Ok(NumberOrText::Number(number)) => return Ok(number),
         Ok(NumberOrText::Text(text)) => text,
         Err(_) => {
-            return Err(D::Error::custom(
-                "expected a number of bytes, or text like \"64MiB\"",
-            ));
+            return Err(D::Error::custom("expected a number of bytes, or text like \"64MiB\""));
         }
     };
     for (unit, factor) in UNITS {
         if let Some(number) = text.strip_suffix(unit) {
-            let number = number
-                .trim()
-                .parse::<u64>()
-                .ok()
-                .and_then(|number| number.checked_mul(factor));
+            let number = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
             return number.ok_or_else(|| D::Error::custom(format!("{text:?} is no number of bytes")));
         }
     }
@@ -288,9 +277,7 @@ impl Config {
     fn parse(text: &str, variables: impl Iterator<Item = (String, String)>) -> anyhow::Result<Self> {
         let mut config: Self =
             toml::from_str(text).map_err(|error| anyhow::anyhow!("{}", error.to_string().trim_end()))?;
-        let overrides: Vec<_> = variables
-            .filter_map(|(name, value)| Override::of(name, value))
-            .collect();
+        let overrides: Vec<_> = variables.filter_map(|(name, value)| Override::of(name, value)).collect();
         if !overrides.is_empty() {
             config = apply_overrides(text, &overrides)?;
         }
@@ -309,14 +296,9 @@ impl Config {
         }
         let mut names = BTreeSet::new();
         for source in &self.sources {
-            source
-                .check()
-                .with_context(|| format!("[[sources]] {:?}", source.name))?;
+            source.check().with_context(|| format!("[[sources]] {:?}", source.name))?;
             if !names.insert(&source.name) {
-                bail!(
-                    "[[sources]] {:?}: the name is taken by another source",
-                    source.name
-                );
+                bail!("[[sources]] {:?}: the name is taken by another source", source.name);
             }
         }
         Ok(())
@@ -377,33 +359,16 @@ impl Override {
         let name = variable.strip_prefix("DORMOUSE_")?.to_ascii_lowercase();
         let names_it = |(section, key, _): &&(&str, &str, bool)| name == format!("{section}_{key}");
         let &(section, key, is_number) = SETTINGS.iter().find(names_it)?;
-        let number = if is_number {
-            text.parse().ok().map(toml::Value::Integer)
-        } else {
-            None
-        };
-        Some(Self {
-            variable,
-            section,
-            key,
-            value: number.unwrap_or(toml::Value::String(text)),
-        })
+        let number = if is_number { text.parse().ok().map(toml::Value::Integer) } else { None };
+        Some(Self { variable, section, key, value: number.unwrap_or(toml::Value::String(text)) })
     }
 }
 
 fn apply_overrides(text: &str, overrides: &[Override]) -> anyhow::Result<Config> {
     let mut file: toml::Table = toml::from_str(text)?;
     let mut config = None;
-    for Override {
-        variable,
-        section,
-        key,
-        value,
-    } in overrides
-    {
-        let section = file
-            .entry(*section)
-            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    for Override { variable, section, key, value } in overrides {
+        let section = file.entry(*section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
         if let Some(section) = section.as_table_mut() {
             section.insert((*key).to_owned(), value.clone());
         }
@@ -423,9 +388,7 @@ mod tests {
     const MINIMAL: &str = "[[sources]]\nname = \"bus\"\ntype = \"sqs\"\nqueue_url = \"https://sqs.eu-west-1.amazonaws.com/111122223333/dormouse\"\n";
 
     fn parse(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
-        let variables = variables
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Config::parse(text, variables).map_err(|error| format!("{error:#}"))
     }
 
@@ -451,10 +414,7 @@ mod tests {
         let error = parse("[verdicts]\nidle_after = \"soon\"\n", &[]).unwrap_err();
         assert!(error.contains("line 2") && error.contains("\"90d\""), "{error}");
         let error = parse(&format!("{MINIMAL}on_poison = \"burn\"\n"), &[]).unwrap_err();
-        assert!(
-            error.contains("quarantine") && error.contains("redrive"),
-            "{error}"
-        );
+        assert!(error.contains("quarantine") && error.contains("redrive"), "{error}");
         let error = parse("[store]\nquarantine_bytes = \"64 parsecs\"\n", &[]).unwrap_err();
         assert!(error.contains("line 2") && error.contains("MiB"), "{error}");
     }
@@ -495,21 +455,11 @@ mod tests {
     fn changes_cannot_be_declared_uses() {
         let error = parse("[operations]\nin_use = [\"DisableKey\"]\n", &[]).unwrap_err();
         assert!(error.contains("DisableKey changes a key"), "{error}");
-        assert!(
-            parse(
-                "[operations]\nin_use = [\"NewOne\"]\nnot_in_use = [\"GetPublicKey\"]\n",
-                &[]
-            )
-            .is_ok()
-        );
+        assert!(parse("[operations]\nin_use = [\"NewOne\"]\nnot_in_use = [\"GetPublicKey\"]\n", &[]).is_ok());
     }
 
     #[test]
     fn two_sources_cannot_share_a_name() {
-        assert!(
-            parse(&format!("{MINIMAL}{MINIMAL}"), &[])
-                .unwrap_err()
-                .contains("taken")
-        );
+        assert!(parse(&format!("{MINIMAL}{MINIMAL}"), &[]).unwrap_err().contains("taken"));
     }
 }

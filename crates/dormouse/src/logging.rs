@@ -7,29 +7,16 @@ use crate::config::{LogConfig, LogFormat};
 
 /// Starts logging. The SDK's own crates log from warnings on.
 pub(crate) fn start(config: &LogConfig) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.level).with_context(|| {
-        format!(
-            "[log] level: {:?}; use error, warn, info, debug or trace",
-            config.level
-        )
-    })?;
-    let filter = [
-        "aws_config=warn",
-        "aws_smithy_runtime=warn",
-        "aws_runtime=warn",
-        "hyper_util=warn",
-    ]
-    .into_iter()
-    .filter_map(|directive| directive.parse().ok())
-    .fold(filter, EnvFilter::add_directive);
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false);
+    let filter = EnvFilter::try_new(&config.level)
+        .with_context(|| format!("[log] level: {:?}; use error, warn, info, debug or trace", config.level))?;
+    let filter = ["aws_config=warn", "aws_smithy_runtime=warn", "aws_runtime=warn", "hyper_util=warn"]
+        .into_iter()
+        .filter_map(|directive| directive.parse().ok())
+        .fold(filter, EnvFilter::add_directive);
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match config.format {
-        LogFormat::Text => log
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .init(),
+        LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
     Ok(())

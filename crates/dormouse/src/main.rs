@@ -26,11 +26,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version are printed the same way, and are no errors.
             let _ = error.print();
-            return if error.use_stderr() {
-                ExitCode::from(EXIT_USAGE)
-            } else {
-                ExitCode::SUCCESS
-            };
+            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
         }
     };
     match cli.command {
@@ -42,14 +38,12 @@ fn main() -> ExitCode {
         Command::Replay(ref args) => finish(commands::replay::replay(args, &Config::default())),
         Command::Keys(ref args) => with_store(&cli, &args.from, |from| commands::keys::keys(args, from)),
         Command::Key(ref args) => with_store(&cli, &args.from, |from| commands::keys::key(args, from)),
-        Command::Status(ref args) => with_store(&cli, &args.from, |from| {
-            commands::status::status(args.output, &from.store)
-        }),
+        Command::Status(ref args) => {
+            with_store(&cli, &args.from, |from| commands::status::status(args.output, &from.store))
+        }
         Command::Quarantine(ref args) => {
             let from = commands::quarantine::from(args);
-            with_store(&cli, from, |from| {
-                commands::quarantine::quarantine(args, &from.store)
-            })
+            with_store(&cli, from, |from| commands::quarantine::quarantine(args, &from.store))
         }
     }
 }
@@ -82,7 +76,19 @@ fn with_store(
 
 fn finish(outcome: anyhow::Result<ExitCode>) -> ExitCode {
     outcome.unwrap_or_else(|error| {
+        if is_broken_pipe(&error) {
+            // Whoever read has read enough: `dormouse keys | head`.
+            return ExitCode::SUCCESS;
+        }
         show::complain(&format!("{error:#}"));
         ExitCode::FAILURE
+    })
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let is_pipe = |kind: Option<std::io::ErrorKind>| kind == Some(std::io::ErrorKind::BrokenPipe);
+    error.chain().any(|cause| {
+        is_pipe(cause.downcast_ref().map(std::io::Error::kind))
+            || is_pipe(cause.downcast_ref().and_then(serde_json::Error::io_error_kind))
     })
 }

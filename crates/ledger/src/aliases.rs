@@ -56,9 +56,7 @@ impl Aliases {
         candidates.peek()?;
         let points_here = |name: &&str| {
             let name: AliasName = (key.account(), key.region(), (*name).into());
-            self.registers
-                .get(&name)
-                .is_some_and(|register| *Register::value(&register) == Some(key))
+            self.registers.get(&name).is_some_and(|register| *Register::value(&register) == Some(key))
         };
         Some(candidates.filter(points_here).map(str::to_owned).collect())
     }

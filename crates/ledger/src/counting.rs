@@ -56,10 +56,7 @@ pub fn decide(
     mut enter: impl FnMut(Identity, EventTime, bool) -> Entered,
     mut each: impl FnMut(&Mark, Counting),
 ) -> Decision {
-    let mut decision = Decision {
-        duplicate: false,
-        entered: None,
-    };
+    let mut decision = Decision { duplicate: false, entered: None };
     if let (Some(id), Some(first)) = (record.several, record.marks.first()) {
         let entered = enter(id, first.time, false);
         decision.duplicate = entered.any_copy_before;

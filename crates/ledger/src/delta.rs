@@ -153,11 +153,7 @@ impl Activity {
         let counts = counting == Counting::Counted;
         if counts {
             let day = self.days.entry(observation.time.day()).or_default();
-            let side = if observation.is_foreign_copy() {
-                &mut day.foreign
-            } else {
-                &mut day.own
-            };
+            let side = if observation.is_foreign_copy() { &mut day.foreign } else { &mut day.own };
             side.add_one(observation.kind);
         }
         if observation.kind != Kind::Change && counting != Counting::Duplicate {
@@ -180,12 +176,7 @@ impl Activity {
             operation: observation.operation.into(),
             service: service.into(),
             foreign,
-            stats: UserStats {
-                first: time,
-                last: time,
-                uses: 0,
-                attempts: 0,
-            },
+            stats: UserStats { first: time, last: time, uses: 0, attempts: 0 },
         });
         user.stats.first = user.stats.first.min(time);
         user.stats.last = user.stats.last.max(time);

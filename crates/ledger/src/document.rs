@@ -140,9 +140,7 @@ impl KeyDocument {
             created: registers.and_then(Registers::created),
             aliases: registers.and_then(|registers| ledger.aliases().of_key(key, registers)),
             tags: tags.map(|tags| owned_pairs(tags.into_iter())),
-            last_use: state
-                .last_use()
-                .map(|evidence| UseDocument::new(evidence, source)),
+            last_use: state.last_use().map(|evidence| UseDocument::new(evidence, source)),
             last_attempt: state.last_attempt().map(AttemptDocument::new),
             wanted,
             uses: counts.uses,
@@ -158,10 +156,7 @@ impl KeyDocument {
 impl UseDocument {
     fn new(evidence: &Evidence, source: Source) -> Self {
         let texts = evidence.texts();
-        let context = texts
-            .context
-            .into_iter()
-            .map(|(key, value)| (key.into(), value.into()));
+        let context = texts.context.into_iter().map(|(key, value)| (key.into(), value.into()));
         let context: BTreeMap<String, String> = context.collect();
         Self {
             at: evidence.rank().time,
@@ -191,7 +186,5 @@ impl AttemptDocument {
 }
 
 fn owned_pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<String, String> {
-    pairs
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect()
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }

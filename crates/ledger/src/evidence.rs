@@ -30,11 +30,7 @@ fn knows(principal: bool, context: bool) -> u8 {
 impl Rank {
     /// The rank of a use or attempt with these properties.
     pub fn new(time: EventTime, has_principal: bool, has_context: bool, event_id: EventId) -> Self {
-        Self {
-            time,
-            knows: knows(has_principal, has_context),
-            event_id,
-        }
+        Self { time, knows: knows(has_principal, has_context), event_id }
     }
 
     /// Whether the principal is known.
@@ -73,12 +69,7 @@ pub trait Trace: Clone + Send + Sync + 'static {
 impl Trace for Rank {
     fn of(observation: &Observation<'_>) -> Self {
         let (principal, context) = (observation.principal.is_some(), !observation.context.is_empty());
-        Self::new(
-            observation.time,
-            principal,
-            context,
-            EventId::from(observation.event_id),
-        )
+        Self::new(observation.time, principal, context, EventId::from(observation.event_id))
     }
 
     fn rank(&self) -> &Rank {
@@ -121,12 +112,7 @@ pub struct EvidenceTexts {
 impl Evidence {
     /// Evidence from its stored parts.
     pub fn new(time: EventTime, event_id: EventId, texts: &EvidenceTexts) -> Self {
-        let rank = Rank::new(
-            time,
-            texts.principal.is_some(),
-            !texts.context.is_empty(),
-            event_id,
-        );
+        let rank = Rank::new(time, texts.principal.is_some(), !texts.context.is_empty(), event_id);
         let context = texts.context.iter().map(|(key, value)| (&**key, &**value));
         let mut packed = PackedTexts::default();
         let fixed = [
@@ -151,10 +137,7 @@ impl Trace for Evidence {
     fn of(observation: &Observation<'_>) -> Self {
         let mut texts = PackedTexts::default();
         texts.pack_observation(observation);
-        Self(Box::new(Inner {
-            rank: Rank::of(observation),
-            texts,
-        }))
+        Self(Box::new(Inner { rank: Rank::of(observation), texts }))
     }
 
     fn replace(&mut self, observation: &Observation<'_>) {

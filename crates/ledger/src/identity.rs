@@ -57,10 +57,7 @@ impl Identity {
 
     #[expect(clippy::cast_possible_truncation, reason = "the two halves of the number")]
     fn from_number(number: u128) -> Self {
-        Self {
-            high: (number >> 64) as u64,
-            low: number as u64,
-        }
+        Self { high: (number >> 64) as u64, low: number as u64 }
     }
 }
 
@@ -73,22 +70,14 @@ struct Gathered {
 
 impl Default for Gathered {
     fn default() -> Self {
-        Self {
-            few: [0; 256],
-            length: 0,
-            many: Vec::new(),
-        }
+        Self { few: [0; 256], length: 0, many: Vec::new() }
     }
 }
 
 impl Gathered {
     fn push(&mut self, bytes: &[u8]) {
         let end = self.length + bytes.len();
-        if let Some(place) = self
-            .few
-            .get_mut(self.length..end)
-            .filter(|_| self.many.is_empty())
-        {
+        if let Some(place) = self.few.get_mut(self.length..end).filter(|_| self.many.is_empty()) {
             place.copy_from_slice(bytes);
         } else {
             if self.many.is_empty() {
@@ -100,11 +89,7 @@ impl Gathered {
     }
 
     fn digest(&self) -> Identity {
-        let bytes = if self.many.is_empty() {
-            &self.few[..self.length]
-        } else {
-            &*self.many
-        };
+        let bytes = if self.many.is_empty() { &self.few[..self.length] } else { &*self.many };
         Identity::from_number(xxh3_128(bytes))
     }
 }
@@ -118,9 +103,6 @@ mod tests {
         let pieces: Vec<Vec<u8>> = (0..40u8).map(|piece| vec![piece; 13]).collect();
         let mut gathered = Gathered::default();
         pieces.iter().for_each(|piece| gathered.push(piece));
-        assert_eq!(
-            gathered.digest(),
-            Identity::from_number(xxh3_128(&pieces.concat()))
-        );
+        assert_eq!(gathered.digest(), Identity::from_number(xxh3_128(&pieces.concat())));
     }
 }

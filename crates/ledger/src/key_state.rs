@@ -129,23 +129,14 @@ impl<T> Default for Rare<T> {
 
 impl<T> Default for KeyState<T> {
     fn default() -> Self {
-        Self {
-            last_use: None,
-            uses: 0,
-            rare: None,
-            row_and_existence: 0,
-            counts_from: EventTime::default(),
-        }
+        Self { last_use: None, uses: 0, rare: None, row_and_existence: 0, counts_from: EventTime::default() }
     }
 }
 
 impl<T: Trace> KeyState<T> {
     /// Nothing known yet, with a row for it in the tables.
     pub fn in_row(row: u32) -> Self {
-        Self {
-            row_and_existence: row & !EXISTS,
-            ..Self::default()
-        }
+        Self { row_and_existence: row & !EXISTS, ..Self::default() }
     }
 
     /// The row of the key in the tables of the store; 0 while it has none.
@@ -204,17 +195,8 @@ impl<T: Trace> KeyState<T> {
 
     fn note_wanted(&mut self, observation: &Observation<'_>, counting: Counting) {
         let one = u64::from(counting == Counting::Counted);
-        let (own, foreign) = if observation.is_foreign_copy() {
-            (0, one)
-        } else {
-            (one, 0)
-        };
-        self.merge_wanted(Some(Wanted {
-            since: observation.time,
-            last: observation.time,
-            own,
-            foreign,
-        }));
+        let (own, foreign) = if observation.is_foreign_copy() { (0, one) } else { (one, 0) };
+        self.merge_wanted(Some(Wanted { since: observation.time, last: observation.time, own, foreign }));
     }
 
     fn merge_wanted(&mut self, other: Option<Wanted>) {
@@ -276,15 +258,8 @@ impl<T: Trace> KeyState<T> {
 
     /// What was logged in the key's own account.
     pub fn own_counts(&self) -> Counts {
-        let (attempts, changes) = self
-            .rare
-            .as_ref()
-            .map_or((0, 0), |rare| (rare.attempts, rare.changes));
-        Counts {
-            uses: self.uses,
-            attempts,
-            changes,
-        }
+        let (attempts, changes) = self.rare.as_ref().map_or((0, 0), |rare| (rare.attempts, rare.changes));
+        Counts { uses: self.uses, attempts, changes }
     }
 
     /// Second copies, logged in the callers' accounts.
@@ -294,11 +269,7 @@ impl<T: Trace> KeyState<T> {
 
     /// The counts as they are told: second copies count only where the owner's account is not received.
     pub fn counts(&self, owner_is_received: bool) -> Counts {
-        if owner_is_received {
-            self.own_counts()
-        } else {
-            self.own_counts().plus(self.foreign_counts())
-        }
+        if owner_is_received { self.own_counts() } else { self.own_counts().plus(self.foreign_counts()) }
     }
 
     /// Sets the counts, when a stored state is put together again.

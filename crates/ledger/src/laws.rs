@@ -41,11 +41,7 @@ impl Event {
             source_ip: None,
             error_code: (self.kind == Kind::Attempt).then_some("DisabledException"),
             wanted: self.wanted,
-            context: if self.context {
-                vec![("k", "v")]
-            } else {
-                Vec::new()
-            },
+            context: if self.context { vec![("k", "v")] } else { Vec::new() },
             change: (self.kind == Kind::Change).then_some(Change::Enabled),
             effects: self.effect.into_iter().collect(),
             counted: true,
@@ -61,9 +57,7 @@ const OWNER: &str = "111122223333";
 const CALLER: &str = "444455556666";
 
 fn key(number: usize) -> KeyArn {
-    format!("arn:aws:kms:eu-west-1:{OWNER}:key/00000000-0000-0000-0000-00000000000{number}")
-        .parse()
-        .unwrap()
+    format!("arn:aws:kms:eu-west-1:{OWNER}:key/00000000-0000-0000-0000-00000000000{number}").parse().unwrap()
 }
 
 fn effect() -> impl Strategy<Value = Effect<'static>> {
@@ -97,29 +91,23 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     );
     proptest::collection::vec(event, 1..40).prop_map(|parts| {
         let made = parts.into_iter().enumerate();
-        made.map(
-            |(place, (number, kind, time, in_caller, shared, principal, context, wanted, effect))| {
-                let kind = Kind::ALL[usize::from(kind)];
-                // Both copies of one call are of the same second: the shared id decides the time.
-                let time = shared.map_or(time, |shared| 100 + shared);
-                Event {
-                    key: key(number),
-                    kind,
-                    time,
-                    id: format!("event-{:02}", (place * 7) % 50),
-                    shared: shared.map(|shared| format!("shared-{shared}-{number}-{}", kind.number())),
-                    recipient: if in_caller && shared.is_some() {
-                        CALLER
-                    } else {
-                        OWNER
-                    },
-                    principal,
-                    context,
-                    wanted: wanted && kind == Kind::Attempt,
-                    effect: (kind == Kind::Change).then_some(effect),
-                }
-            },
-        )
+        made.map(|(place, (number, kind, time, in_caller, shared, principal, context, wanted, effect))| {
+            let kind = Kind::ALL[usize::from(kind)];
+            // Both copies of one call are of the same second: the shared id decides the time.
+            let time = shared.map_or(time, |shared| 100 + shared);
+            Event {
+                key: key(number),
+                kind,
+                time,
+                id: format!("event-{:02}", (place * 7) % 50),
+                shared: shared.map(|shared| format!("shared-{shared}-{number}-{}", kind.number())),
+                recipient: if in_caller && shared.is_some() { CALLER } else { OWNER },
+                principal,
+                context,
+                wanted: wanted && kind == Kind::Attempt,
+                effect: (kind == Kind::Change).then_some(effect),
+            }
+        })
         .collect()
     })
 }
@@ -144,34 +132,17 @@ fn model(events: &[Event], key: KeyArn) -> Shown {
     let of_key: Vec<&Event> = events.iter().filter(|event| event.key == key).collect();
     let last = |kind: Kind| {
         let of_kind = of_key.iter().filter(|event| event.kind == kind);
-        of_kind
-            .map(|event| {
-                (
-                    event.time,
-                    event.principal.is_some(),
-                    event.context,
-                    event.id.clone(),
-                )
-            })
-            .max()
+        of_kind.map(|event| (event.time, event.principal.is_some(), event.context, event.id.clone())).max()
     };
     let mut counted = BTreeSet::new();
     let (mut own, mut foreign) = (Counts::default(), Counts::default());
     for event in &of_key {
         let id = event.shared.clone().unwrap_or(event.id.clone());
         if counted.insert((id, event.kind, event.is_foreign())) {
-            if event.is_foreign() {
-                foreign.add_one(event.kind)
-            } else {
-                own.add_one(event.kind)
-            }
+            if event.is_foreign() { foreign.add_one(event.kind) } else { own.add_one(event.kind) }
         }
     }
-    let wanted: Vec<u32> = of_key
-        .iter()
-        .filter(|event| event.wanted)
-        .map(|event| event.time)
-        .collect();
+    let wanted: Vec<u32> = of_key.iter().filter(|event| event.wanted).map(|event| event.time).collect();
     Shown {
         exists: of_key.iter().any(|event| event.kind != Kind::Attempt),
         last_use: last(Kind::Use),
@@ -197,10 +168,7 @@ fn model_state(of_key: &[&Event]) -> Option<LifecycleState> {
             writes.push((event.time, &event.id, state));
         }
     }
-    if writes
-        .iter()
-        .any(|(_, _, state)| *state == LifecycleState::Deleted)
-    {
+    if writes.iter().any(|(_, _, state)| *state == LifecycleState::Deleted) {
         return Some(LifecycleState::Deleted);
     }
     writes.sort_by_key(|(time, id, _)| (*time, *id));
@@ -218,12 +186,7 @@ fn model_tags(of_key: &[&Event]) -> Option<BTreeMap<String, String>> {
     }
     writes.sort_by_key(|(time, id, _)| (*time, *id));
     let (_, _, value) = writes.last()?;
-    Some(
-        value
-            .iter()
-            .map(|value| ("team".to_owned(), (*value).to_owned()))
-            .collect(),
-    )
+    Some(value.iter().map(|value| ("team".to_owned(), (*value).to_owned())).collect())
 }
 
 fn model_aliases(events: &[Event], key: KeyArn) -> Option<Vec<String>> {
@@ -256,12 +219,7 @@ fn shown<T: Trace>(ledger: &Ledger<T>, key: KeyArn) -> Shown {
     };
     let trace = |trace: &T| {
         let Rank { time, event_id, .. } = trace.rank();
-        (
-            time.seconds(),
-            trace.rank().has_principal(),
-            trace.rank().has_context(),
-            event_id.to_string(),
-        )
+        (time.seconds(), trace.rank().has_principal(), trace.rank().has_context(), event_id.to_string())
     };
     let registers = state.registers();
     let own_tags = |(tag, value): (&str, &str)| (tag.to_owned(), value.to_owned());
@@ -271,14 +229,10 @@ fn shown<T: Trace>(ledger: &Ledger<T>, key: KeyArn) -> Shown {
         last_attempt: state.last_attempt().map(trace),
         own: state.own_counts(),
         foreign: state.foreign_counts(),
-        wanted: state
-            .wanted()
-            .map(|wanted| (wanted.since.seconds(), wanted.last.seconds())),
+        wanted: state.wanted().map(|wanted| (wanted.since.seconds(), wanted.last.seconds())),
         created: registers.and_then(Registers::created).map(EventTime::seconds),
         state: registers.and_then(Registers::state),
-        tags: registers
-            .and_then(Registers::tags)
-            .map(|tags| tags.into_iter().map(own_tags).collect()),
+        tags: registers.and_then(Registers::tags).map(|tags| tags.into_iter().map(own_tags).collect()),
         aliases: registers.and_then(|registers| ledger.aliases().of_key(key, registers)),
     }
 }
@@ -302,10 +256,7 @@ impl<T: Trace> Writer<T> {
     fn take(&mut self, event: &Event) {
         let observation = event.observation();
         let mark = Mark::of(&observation);
-        let record = Record {
-            marks: &[mark],
-            several: None,
-        };
+        let record = Record { marks: &[mark], several: None };
         let (window, ledger, late) = (&mut self.window, &self.ledger, &mut self.late);
         decide(
             record,
@@ -443,34 +394,13 @@ fn arns_that_were_only_tried_are_bounded_and_become_keys_when_they_exist() {
     for number in 0..3 {
         ledger.apply(&attempt(number).observation(), Counting::Counted);
     }
-    assert_eq!(
-        (ledger.len(), ledger.tried_keys(), ledger.unattributed_attempts()),
-        (0, 2, 1)
-    );
-    let used = Event {
-        kind: Kind::Use,
-        id: "u".into(),
-        ..attempt(0)
-    };
+    assert_eq!((ledger.len(), ledger.tried_keys(), ledger.unattributed_attempts()), (0, 2, 1));
+    let used = Event { kind: Kind::Use, id: "u".into(), ..attempt(0) };
     ledger.apply(&used.observation(), Counting::Counted);
     assert_eq!((ledger.len(), ledger.tried_keys()), (1, 1));
     let counts = ledger.get(key(0)).unwrap().own_counts();
-    assert_eq!(
-        counts,
-        Counts {
-            uses: 1,
-            attempts: 1,
-            changes: 0
-        }
-    );
-    assert_eq!(
-        ledger.total_counts(),
-        Counts {
-            uses: 1,
-            attempts: 3,
-            changes: 0
-        }
-    );
+    assert_eq!(counts, Counts { uses: 1, attempts: 1, changes: 0 });
+    assert_eq!(ledger.total_counts(), Counts { uses: 1, attempts: 3, changes: 0 });
 }
 
 #[test]
@@ -492,9 +422,5 @@ fn second_copies_count_only_where_the_owner_is_not_received() {
     let uses = |ledger: &Ledger<Rank>| ledger.with(key(1), |state| ledger.counts_of(key(1), state).uses);
     assert_eq!(uses(&ledger), Some(1));
     assert!(ledger.note_received(OWNER.parse().unwrap()));
-    assert_eq!(
-        uses(&ledger),
-        Some(0),
-        "the owner's own copy is the one that counts"
-    );
+    assert_eq!(uses(&ledger), Some(0), "the owner's own copy is the one that counts");
 }

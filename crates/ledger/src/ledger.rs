@@ -105,8 +105,7 @@ impl<T: Trace> Ledger<T> {
             }
             dashmap::Entry::Vacant(place) => {
                 if observation.kind == Kind::Attempt && !self.has_room_for_a_tried_key() {
-                    self.unattributed
-                        .fetch_add(u64::from(counting == Counting::Counted), Ordering::Relaxed);
+                    self.unattributed.fetch_add(u64::from(counting == Counting::Counted), Ordering::Relaxed);
                     return Vec::new();
                 }
                 let mut state = KeyState::in_row(self.next_row());
@@ -114,18 +113,12 @@ impl<T: Trace> Ledger<T> {
                 place.insert(state);
             }
         }
-        if observation.kind == Kind::Change {
-            self.aliases.apply(observation)
-        } else {
-            Vec::new()
-        }
+        if observation.kind == Kind::Change { self.aliases.apply(observation) } else { Vec::new() }
     }
 
     fn has_room_for_a_tried_key(&self) -> bool {
         let take = |tried| (tried < self.bounds.tried_keys).then_some(tried + 1);
-        self.tried
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
-            .is_ok()
+        self.tried.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
     fn next_row(&self) -> u32 {
@@ -202,10 +195,7 @@ impl<T: Trace> Ledger<T> {
 
     /// All observations counted, those on ARNs that were only tried included.
     pub fn total_counts(&self) -> Counts {
-        let mut total = Counts {
-            attempts: self.unattributed_attempts(),
-            ..Counts::default()
-        };
+        let mut total = Counts { attempts: self.unattributed_attempts(), ..Counts::default() };
         for entry in &self.keys {
             total = total.plus(self.counts_of(*entry.key(), entry.value()));
         }

@@ -23,12 +23,7 @@ pub struct Register<V> {
 impl<V: PartialEq> Register<V> {
     /// A register written once.
     pub fn new(at: EventTime, event_id: EventId, value: V) -> Self {
-        Self {
-            at,
-            event_id,
-            value,
-            conflict: false,
-        }
+        Self { at, event_id, value, conflict: false }
     }
 
     /// The value of the latest writer.
@@ -104,26 +99,17 @@ impl Registers {
                 Effect::Created => self.created = earliest(self.created, Some(at)),
                 Effect::Rotated => self.rotated = self.rotated.max(Some(at)),
                 Effect::Manager(manager) => {
-                    merge_into(
-                        &mut self.manager,
-                        Some(Register::new(at, event_id, manager.into())),
-                    );
+                    merge_into(&mut self.manager, Some(Register::new(at, event_id, manager.into())));
                 }
                 Effect::State(state) => self.merge_state(Some(Register::new(at, event_id, state))),
                 Effect::DeletionDate(date) => {
                     merge_into(&mut self.deletion_date, Some(Register::new(at, event_id, date)));
                 }
                 Effect::Description(text) => {
-                    merge_into(
-                        &mut self.description,
-                        Some(Register::new(at, event_id, text.into())),
-                    );
+                    merge_into(&mut self.description, Some(Register::new(at, event_id, text.into())));
                 }
                 Effect::AutomaticRotation(on) => {
-                    merge_into(
-                        &mut self.automatic_rotation,
-                        Some(Register::new(at, event_id, on)),
-                    );
+                    merge_into(&mut self.automatic_rotation, Some(Register::new(at, event_id, on)));
                 }
                 Effect::TagSet(key, value) => {
                     self.merge_tag(key.into(), Register::new(at, event_id, Some(value.into())));
@@ -155,17 +141,12 @@ impl Registers {
     /// Deleted is final: it beats every other state, whenever either was written.
     fn merge_state(&mut self, other: Option<Register<LifecycleState>>) {
         let is_deleted = |register: &Option<Register<LifecycleState>>| {
-            register
-                .as_ref()
-                .is_some_and(|register| register.value == LifecycleState::Deleted)
+            register.as_ref().is_some_and(|register| register.value == LifecycleState::Deleted)
         };
         match (is_deleted(&self.state), is_deleted(&other)) {
             (true, false) => {}
             (false, true) => {
-                self.state = other.map(|deleted| Register {
-                    conflict: false,
-                    ..deleted
-                });
+                self.state = other.map(|deleted| Register { conflict: false, ..deleted });
             }
             _ => merge_into(&mut self.state, other),
         }
@@ -212,10 +193,7 @@ impl Registers {
     /// When the key will be deleted, while it is pending deletion.
     pub fn deletion_date(&self) -> Option<EventTime> {
         let pending = self.state() == Some(LifecycleState::PendingDeletion);
-        self.deletion_date
-            .as_ref()
-            .filter(|_| pending)
-            .map(|register| *register.value())
+        self.deletion_date.as_ref().filter(|_| pending).map(|register| *register.value())
     }
 
     /// The description, if any event told.

@@ -35,26 +35,11 @@ impl Verdict {
         let in_use = last_use.filter(|&at| now.seconds_since(at) < idle_after_seconds);
         if let Some(at) = in_use {
             let evidence = vec![format!("used at {at}")];
-            return Self {
-                kind: VerdictKind::InUse,
-                since: Some(at),
-                evidence_from: None,
-                evidence,
-            };
+            return Self { kind: VerdictKind::InUse, since: Some(at), evidence_from: None, evidence };
         }
-        let seen = last_use.map_or("no use was seen".to_owned(), |at| {
-            format!("no use was seen after {at}")
-        });
-        let evidence = vec![
-            seen,
-            "nothing proves yet that a use would have been seen".to_owned(),
-        ];
-        Self {
-            kind: VerdictKind::Unknown,
-            since: None,
-            evidence_from: None,
-            evidence,
-        }
+        let seen = last_use.map_or("no use was seen".to_owned(), |at| format!("no use was seen after {at}"));
+        let evidence = vec![seen, "nothing proves yet that a use would have been seen".to_owned()];
+        Self { kind: VerdictKind::Unknown, since: None, evidence_from: None, evidence }
     }
 }
 
@@ -65,17 +50,8 @@ mod tests {
     #[test]
     fn a_key_is_in_use_within_the_threshold_and_unknown_beyond_it() {
         let used = EventTime::from_seconds(1_000_000);
-        assert_eq!(
-            Verdict::without_coverage(Some(used), used.plus(99), 100).kind,
-            VerdictKind::InUse
-        );
-        assert_eq!(
-            Verdict::without_coverage(Some(used), used.plus(100), 100).kind,
-            VerdictKind::Unknown
-        );
-        assert_eq!(
-            Verdict::without_coverage(None, used, 100).kind,
-            VerdictKind::Unknown
-        );
+        assert_eq!(Verdict::without_coverage(Some(used), used.plus(99), 100).kind, VerdictKind::InUse);
+        assert_eq!(Verdict::without_coverage(Some(used), used.plus(100), 100).kind, VerdictKind::Unknown);
+        assert_eq!(Verdict::without_coverage(None, used, 100).kind, VerdictKind::Unknown);
     }
 }

@@ -58,21 +58,13 @@ fn copy_flag(foreign: bool) -> u8 {
 impl IdWindow {
     /// A window that keeps at most `bound` ids (at least one).
     pub fn new(bound: usize) -> Self {
-        Self {
-            bound: bound.max(1),
-            floor: EventTime::default(),
-            hours: BTreeMap::new(),
-            len: 0,
-        }
+        Self { bound: bound.max(1), floor: EventTime::default(), hours: BTreeMap::new(), len: 0 }
     }
 
     /// Whether this copy (the owner's, or the second one in the caller's account) was seen; it is from now on.
     pub fn enter(&mut self, id: Identity, time: EventTime, foreign: bool) -> Entered {
         if time < self.floor {
-            return Entered {
-                seen: Seen::TooOld,
-                any_copy_before: false,
-            };
+            return Entered { seen: Seen::TooOld, any_copy_before: false };
         }
         let (hour, second) = hour_and_second(time);
         let flag = copy_flag(foreign);
@@ -82,10 +74,7 @@ impl IdWindow {
             Slot { second, copies: 0 }
         });
         if slot.copies & flag != 0 {
-            return Entered {
-                seen: Seen::Before,
-                any_copy_before: true,
-            };
+            return Entered { seen: Seen::Before, any_copy_before: true };
         }
         slot.copies |= flag;
         if is_new_id {
@@ -94,10 +83,7 @@ impl IdWindow {
                 self.forget_oldest();
             }
         }
-        Entered {
-            seen: Seen::New,
-            any_copy_before: !is_new_id,
-        }
+        Entered { seen: Seen::New, any_copy_before: !is_new_id }
     }
 
     /// Raises the floor until at most nine tenths of the bound are kept, so that this is not done for every id.
@@ -166,12 +152,7 @@ impl IdWindow {
         self.hours.iter().flat_map(|(hour, ids)| {
             ids.iter().map(move |(id, slot)| {
                 let time = EventTime::from_seconds(hour * 3_600 + u32::from(slot.second));
-                (
-                    *id,
-                    time,
-                    slot.copies & OWN_COPY != 0,
-                    slot.copies & FOREIGN_COPY != 0,
-                )
+                (*id, time, slot.copies & OWN_COPY != 0, slot.copies & FOREIGN_COPY != 0)
             })
         })
     }
@@ -179,10 +160,7 @@ impl IdWindow {
 
 fn hour_and_second(time: EventTime) -> (u32, u16) {
     let seconds = time.seconds();
-    (
-        seconds / 3_600,
-        u16::try_from(seconds % 3_600).unwrap_or(u16::MAX),
-    )
+    (seconds / 3_600, u16::try_from(seconds % 3_600).unwrap_or(u16::MAX))
 }
 
 #[cfg(test)]

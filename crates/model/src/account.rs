@@ -98,14 +98,9 @@ mod tests {
 
     #[test]
     fn anything_but_twelve_digits_is_refused() {
-        for text in [
-            "",
-            "12345678901",
-            "1234567890123",
-            "11112222333x",
-            "AWS Internal",
-            "１１１１２２２２３３３３",
-        ] {
+        for text in
+            ["", "12345678901", "1234567890123", "11112222333x", "AWS Internal", "１１１１２２２２３３３３"]
+        {
             assert_eq!(text.parse::<AccountId>(), Err(ParseAccountError), "{text}");
         }
     }

@@ -40,9 +40,7 @@ pub struct ManualClock {
 impl ManualClock {
     /// A clock that stands at `time`.
     pub fn at(time: EventTime) -> Self {
-        Self {
-            milliseconds: AtomicI64::new(i64::from(time.seconds()) * 1_000),
-        }
+        Self { milliseconds: AtomicI64::new(i64::from(time.seconds()) * 1_000) }
     }
 
     /// Moves the clock on by so many seconds; back if negative.

@@ -57,40 +57,16 @@ impl EventTime {
     /// The form CloudTrail always uses, `YYYY-MM-DDTHH:MM:SSZ`; `None` for any other, valid or not.
     fn parse_common_form(text: &[u8]) -> Option<Self> {
         fn number(digits: &[u8]) -> Option<u32> {
-            digits.iter().try_fold(0, |sum, byte| {
-                byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0'))
-            })
+            digits
+                .iter()
+                .try_fold(0, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0')))
         }
-        let [
-            y0,
-            y1,
-            y2,
-            y3,
-            b'-',
-            mo0,
-            mo1,
-            b'-',
-            d0,
-            d1,
-            b'T',
-            h0,
-            h1,
-            b':',
-            mi0,
-            mi1,
-            b':',
-            s0,
-            s1,
-            b'Z',
-        ] = *text
+        let [y0, y1, y2, y3, b'-', mo0, mo1, b'-', d0, d1, b'T', h0, h1, b':', mi0, mi1, b':', s0, s1, b'Z'] =
+            *text
         else {
             return None;
         };
-        let (year, month, day) = (
-            number(&[y0, y1, y2, y3])?,
-            number(&[mo0, mo1])?,
-            number(&[d0, d1])?,
-        );
+        let (year, month, day) = (number(&[y0, y1, y2, y3])?, number(&[mo0, mo1])?, number(&[d0, d1])?);
         let (hour, minute, second) = (number(&[h0, h1])?, number(&[mi0, mi1])?, number(&[s0, s1])?);
         let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
         let month_length = match month {
@@ -109,11 +85,7 @@ impl EventTime {
             return None;
         }
         // Days since 1970 in the proleptic Gregorian calendar, counting years from March so that the leap day is last.
-        let (march_year, march_month) = if month > 2 {
-            (year, month - 3)
-        } else {
-            (year - 1, month + 9)
-        };
+        let (march_year, march_month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
         let leap_days = march_year / 4 - march_year / 100 + march_year / 400;
         let days = march_year * 365 + leap_days + (march_month * 153 + 2) / 5 + day - 1 - 719_468;
         Some(Self(days * 86_400 + hour * 3_600 + minute * 60 + second))
@@ -128,9 +100,7 @@ impl FromStr for EventTime {
             return Ok(time);
         }
         let timestamp: jiff::Timestamp = text.parse().map_err(|_| ParseTimeError)?;
-        u32::try_from(timestamp.as_second())
-            .map(Self)
-            .map_err(|_| ParseTimeError)
+        u32::try_from(timestamp.as_second()).map(Self).map_err(|_| ParseTimeError)
     }
 }
 
@@ -140,15 +110,8 @@ impl fmt::Display for EventTime {
         let second = self.0 % 86_400;
         let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
         let mut text = *b"0000-00-00T00:00:00Z";
-        let places = [
-            (0, year / 100),
-            (2, year % 100),
-            (5, month),
-            (8, day),
-            (11, hour),
-            (14, minute),
-            (17, second),
-        ];
+        let places =
+            [(0, year / 100), (2, year % 100), (5, month), (8, day), (11, hour), (14, minute), (17, second)];
         for (place, number) in places {
             let digit = |number: u32| b'0' + u8::try_from(number % 10).unwrap_or(0);
             text[place] = digit(number / 10);
@@ -166,11 +129,7 @@ fn date_of(day: u32) -> (u32, u32, u32) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let march_month = (5 * day_of_year + 2) / 153;
     let day_of_month = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 {
-        march_month + 3
-    } else {
-        march_month - 9
-    };
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
     let year = era * 400 + year_of_era + u32::from(month <= 2);
     (year, month, day_of_month)
 }
@@ -270,9 +229,7 @@ impl Serialize for EventId {
 
 impl<'de> Deserialize<'de> for EventId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self::from(&*<std::borrow::Cow<'de, str>>::deserialize(
-            deserializer,
-        )?))
+        Ok(Self::from(&*<std::borrow::Cow<'de, str>>::deserialize(deserializer)?))
     }
 }
 

@@ -52,16 +52,8 @@ const REGION_SHIFT: u32 = 40;
 const PARTITION_SHIFT: u32 = 56;
 const FORM_SHIFT: u32 = 60;
 
-const PARTITIONS_KNOWN: &[&str] = &[
-    "aws",
-    "aws-cn",
-    "aws-eusc",
-    "aws-iso",
-    "aws-iso-b",
-    "aws-iso-e",
-    "aws-iso-f",
-    "aws-us-gov",
-];
+const PARTITIONS_KNOWN: &[&str] =
+    &["aws", "aws-cn", "aws-eusc", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-us-gov"];
 
 static PARTITIONS: LazyLock<Names> = LazyLock::new(|| Names::new(PARTITIONS_KNOWN, 16));
 static IRREGULAR_IDS: LazyLock<Names> = LazyLock::new(|| Names::new(&[], u16::MAX));
@@ -79,10 +71,7 @@ impl KeyArn {
         id: &str,
     ) -> Result<Self, ParseKeyError> {
         let (form, id) = encode_id(id)?;
-        Ok(Self {
-            id,
-            rest: Self::place(partition, region, account)? | form << FORM_SHIFT,
-        })
+        Ok(Self { id, rest: Self::place(partition, region, account)? | form << FORM_SHIFT })
     }
 
     /// The word `rest` but for the id's form.
@@ -90,8 +79,7 @@ impl KeyArn {
         let known = partition == "aws" || PARTITIONS_KNOWN.contains(&partition);
         let plausible = partition.len() <= 32
             && partition.strip_prefix("aws-").is_some_and(|tail| {
-                tail.bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                tail.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
                     && !tail.is_empty()
             });
         if !known && !plausible {
@@ -111,10 +99,7 @@ impl KeyArn {
         Region(self.bits(REGION_SHIFT, 0xffff))
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the masks have at most sixteen bits"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "the masks have at most sixteen bits")]
     fn bits(self, shift: u32, mask: u16) -> u16 {
         (self.rest >> shift) as u16 & mask
     }
@@ -139,19 +124,10 @@ impl KeyArn {
 
     /// Bytes that are the same in every process, for identities that outlive this one.
     pub fn stable_bytes(self) -> ([u8; 16], u64, &'static str, &'static str, &'static str) {
-        let (id, irregular) = if self.form() == IRREGULAR {
-            ([0; 16], self.irregular_id())
-        } else {
-            (self.id, "")
-        };
+        let (id, irregular) =
+            if self.form() == IRREGULAR { ([0; 16], self.irregular_id()) } else { (self.id, "") };
         let account_and_form = self.account().number() | self.form() << FORM_SHIFT;
-        (
-            id,
-            account_and_form,
-            self.region().name(),
-            self.partition(),
-            irregular,
-        )
+        (id, account_and_form, self.region().name(), self.partition(), irregular)
     }
 
     fn form(self) -> u64 {
@@ -215,9 +191,7 @@ fn encode_id(id: &str) -> Result<(u64, [u8; 16]), ParseKeyError> {
         }
     }
     let plausible = (1..=128).contains(&id.len())
-        && id
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
     if !plausible {
         return Err(ParseKeyError::Id);
     }
@@ -272,13 +246,7 @@ impl FromStr for KeyArn {
 
 impl fmt::Display for KeyArn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "arn:{}:kms:{}:{}:key/",
-            self.partition(),
-            self.region().name(),
-            self.account()
-        )?;
+        write!(f, "arn:{}:kms:{}:{}:key/", self.partition(), self.region().name(), self.account())?;
         self.write_id(f)
     }
 }
@@ -317,10 +285,7 @@ impl<'de> Deserialize<'de> for KeyArn {
             return Self::assemble(partition, region, account, irregular).map_err(de::Error::custom);
         }
         let place = Self::place(partition, region, account).map_err(de::Error::custom)?;
-        Ok(Self {
-            id,
-            rest: place | form << FORM_SHIFT,
-        })
+        Ok(Self { id, rest: place | form << FORM_SHIFT })
     }
 }
 
@@ -360,12 +325,9 @@ mod tests {
             ("us-gov-west-1", "aws-us-gov"),
             ("us-isob-east-1", "aws-iso-b"),
         ] {
-            let key = KeyArn::from_parts(
-                region.parse().unwrap(),
-                account,
-                "1234abcd-12ab-34cd-56ef-1234567890ab",
-            )
-            .unwrap();
+            let key =
+                KeyArn::from_parts(region.parse().unwrap(), account, "1234abcd-12ab-34cd-56ef-1234567890ab")
+                    .unwrap();
             assert_eq!(
                 key.to_string(),
                 format!("arn:{partition}:kms:{region}:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab")

@@ -25,12 +25,7 @@ impl Names {
     /// A table that starts with `seed`, and takes names until it holds `bound` of them.
     pub(crate) fn new(seed: &'static [&'static str], bound: u16) -> Self {
         let seed_numbers = seed.iter().copied().zip(0..).collect();
-        Self {
-            seed,
-            seed_numbers,
-            bound: usize::from(bound),
-            added: RwLock::default(),
-        }
+        Self { seed, seed_numbers, bound: usize::from(bound), added: RwLock::default() }
     }
 
     /// The number of `name` if it is in the seed.
@@ -43,13 +38,7 @@ impl Names {
         if let Some(number) = self.seed_number(name) {
             return Some(number);
         }
-        if let Some(&number) = self
-            .added
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .numbers
-            .get(name)
-        {
+        if let Some(&number) = self.added.read().unwrap_or_else(PoisonError::into_inner).numbers.get(name) {
             return Some(number);
         }
         let mut added = self.added.write().unwrap_or_else(PoisonError::into_inner);

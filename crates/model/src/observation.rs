@@ -153,9 +153,6 @@ impl<'a> Observation<'a> {
 
     /// Whether this is a second copy, logged in the caller's account, of a call on another account's key.
     pub fn is_foreign_copy(&self) -> bool {
-        self.shared_id.is_some()
-            && self
-                .recipient
-                .is_some_and(|recipient| recipient != self.key.account())
+        self.shared_id.is_some() && self.recipient.is_some_and(|recipient| recipient != self.key.account())
     }
 }

@@ -155,11 +155,7 @@ impl Default for OperationTable {
     fn default() -> Self {
         let mut rows = HashMap::default();
         rows.extend(IN_USE.iter().map(|&name| (name.into(), Meaning::InUse)));
-        rows.extend(
-            CHANGES
-                .iter()
-                .map(|&(name, change)| (name.into(), Meaning::Change(change))),
-        );
+        rows.extend(CHANGES.iter().map(|&(name, change)| (name.into(), Meaning::Change(change))));
         rows.extend(NEITHER.iter().map(|&name| (name.into(), Meaning::NotInUse)));
         Self { rows }
     }
@@ -191,10 +187,7 @@ impl OperationTable {
 
     /// The names of all operations whose successful call is a use, sorted.
     pub fn in_use_names(&self) -> Vec<&str> {
-        let in_use = self
-            .rows
-            .iter()
-            .filter(|(_, meaning)| **meaning == Meaning::InUse);
+        let in_use = self.rows.iter().filter(|(_, meaning)| **meaning == Meaning::InUse);
         let mut names: Vec<&str> = in_use.map(|(name, _)| &**name).collect();
         names.sort_unstable();
         names
@@ -203,9 +196,7 @@ impl OperationTable {
 
 /// Whether an operation's name says that it only reads about keys, so that not knowing it holds nothing back.
 pub fn is_read_only_name(operation: &str) -> bool {
-    ["Get", "List", "Describe"]
-        .iter()
-        .any(|prefix| operation.starts_with(prefix))
+    ["Get", "List", "Describe"].iter().any(|prefix| operation.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -214,10 +205,7 @@ mod tests {
 
     #[test]
     fn every_operation_has_one_row() {
-        assert_eq!(
-            OperationTable::default().rows.len(),
-            IN_USE.len() + CHANGES.len() + NEITHER.len()
-        );
+        assert_eq!(OperationTable::default().rows.len(), IN_USE.len() + CHANGES.len() + NEITHER.len());
     }
 
     #[test]
@@ -232,10 +220,7 @@ mod tests {
             Err(OverrideError::IsAChange("DisableKey".into()))
         );
         assert_eq!(table.override_in_use("DisableKey", false), Ok(()));
-        assert_eq!(
-            table.meaning("DisableKey"),
-            Some(Meaning::Change(Change::Disabled))
-        );
+        assert_eq!(table.meaning("DisableKey"), Some(Meaning::Change(Change::Disabled)));
         assert!(table.override_in_use("Bad Name", true).is_err());
     }
 }

@@ -89,10 +89,7 @@ fn looks_like_a_region(text: &str) -> bool {
     let mut groups = text.split('-');
     let letters = |group: &str| !group.is_empty() && group.bytes().all(|b| b.is_ascii_lowercase());
     let words = |group: &str| {
-        !group.is_empty()
-            && group
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        !group.is_empty() && group.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
     };
     let digits = |group: &str| !group.is_empty() && group.bytes().all(|b| b.is_ascii_digit());
     text.len() <= 32
@@ -163,22 +160,10 @@ mod tests {
 
     #[test]
     fn what_is_no_region_is_refused() {
-        for text in [
-            "",
-            "eu",
-            "eu-1",
-            "EU-west-1",
-            "eu-west-",
-            "-west-1",
-            "eu west-1",
-            "eu--1",
-            "eu-west-1\n",
-        ] {
-            assert_eq!(
-                text.parse::<Region>(),
-                Err(ParseRegionError::Malformed),
-                "{text:?}"
-            );
+        for text in
+            ["", "eu", "eu-1", "EU-west-1", "eu-west-", "-west-1", "eu west-1", "eu--1", "eu-west-1\n"]
+        {
+            assert_eq!(text.parse::<Region>(), Err(ParseRegionError::Malformed), "{text:?}");
         }
     }
 }

@@ -39,12 +39,7 @@ pub fn apply<T: Trace>(
 fn note(unknown: &Unknown<'_>, unknowns: &mut Unknowns) {
     match *unknown {
         Unknown::Operation { name, at, holds_back } => unknowns.note_operation(name, at, holds_back),
-        Unknown::Unresolved {
-            account,
-            region,
-            name,
-            at,
-        } => {
+        Unknown::Unresolved { account, region, name, at } => {
             let region = region.and_then(|region| region.parse().ok());
             unknowns.note_unresolved(account, region, name, at);
         }

@@ -120,9 +120,5 @@ impl<'a> Observations<'a> {
 
 /// The id under which an observation is remembered if it was counted.
 pub fn remembered_id(observation: &Observation<'_>) -> (Identity, EventTime, bool) {
-    (
-        Identity::of(observation),
-        observation.time,
-        observation.is_foreign_copy(),
-    )
+    (Identity::of(observation), observation.time, observation.is_foreign_copy())
 }

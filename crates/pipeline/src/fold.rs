@@ -9,11 +9,7 @@ use dormouse_store::{Fold, FoldedKey, Totals};
 
 /// The rows that take the tables to epoch `upto`. The ledger must hold exactly the epochs up to it.
 pub fn prepare(upto: u64, delta: Delta, ledger: &Ledger<Rank>, window: &IdWindow, totals: Totals) -> Fold {
-    let keys = delta
-        .keys
-        .into_iter()
-        .filter_map(|(key, changed)| fold_key(key, changed, ledger))
-        .collect();
+    let keys = delta.keys.into_iter().filter_map(|(key, changed)| fold_key(key, changed, ledger)).collect();
     let register = |name| ledger.aliases().register(&name).map(|register| (name, register));
     Fold {
         upto,
@@ -41,7 +37,5 @@ fn fold_key(key: KeyArn, changed: DeltaKey, ledger: &Ledger<Rank>) -> Option<Fol
 }
 
 fn texts_if_last(evidence: Option<Evidence>, last: Option<&Rank>) -> Option<EvidenceTexts> {
-    evidence
-        .filter(|evidence| Some(evidence.rank()) == last)
-        .map(|evidence| evidence.texts())
+    evidence.filter(|evidence| Some(evidence.rank()) == last).map(|evidence| evidence.texts())
 }

@@ -74,17 +74,8 @@ pub(crate) struct RecordMark {
 
 /// An [`epoch::Unknown`] that outlives its message.
 pub(crate) enum OwnedUnknown {
-    Operation {
-        name: String,
-        at: EventTime,
-        holds_back: bool,
-    },
-    Unresolved {
-        account: Option<AccountId>,
-        region: Option<&'static str>,
-        name: String,
-        at: EventTime,
-    },
+    Operation { name: String, at: EventTime, holds_back: bool },
+    Unresolved { account: Option<AccountId>, region: Option<&'static str>, name: String, at: EventTime },
 }
 
 impl Decoded {
@@ -115,11 +106,7 @@ impl Decoded {
         if record.unknown_operation {
             let holds_back = record.succeeded && !is_read_only_name(record.operation);
             let name = record.operation.to_owned();
-            self.unknowns.push(OwnedUnknown::Operation {
-                name,
-                at: record.time,
-                holds_back,
-            });
+            self.unknowns.push(OwnedUnknown::Operation { name, at: record.time, holds_back });
         }
         for unresolved in &record.unresolved {
             self.unknowns.push(OwnedUnknown::Unresolved {
@@ -142,15 +129,8 @@ impl Decoded {
         }
         let count = self.marks.len() - first;
         if count > 0 {
-            let several = if count > 1 {
-                Identity::of_record(observations)
-            } else {
-                None
-            };
-            self.records.push(RecordMark {
-                observations: count,
-                several,
-            });
+            let several = if count > 1 { Identity::of_record(observations) } else { None };
+            self.records.push(RecordMark { observations: count, several });
         }
     }
 
@@ -258,11 +238,7 @@ impl PipelineIntake {
                 None => decoded.receipts.push(receipt),
                 Some(message) => {
                     let leave = self.on_poison == OnPoison::Redrive && message.retry_at.is_none();
-                    decoded.poison.push(Poison {
-                        message,
-                        receipt: Some(receipt),
-                        leave,
-                    });
+                    decoded.poison.push(Poison { message, receipt: Some(receipt), leave });
                 }
             }
         }
@@ -273,11 +249,7 @@ impl PipelineIntake {
     pub(crate) fn decode_again(&self, id: i64, body: &[u8], source: &str) -> Decoded {
         let mut decoded = Decoded::new(Arc::new(NobodyToTell));
         if let Some(message) = self.decode(body, source, &mut decoded) {
-            decoded.poison.push(Poison {
-                message,
-                receipt: None,
-                leave: false,
-            });
+            decoded.poison.push(Poison { message, receipt: None, leave: false });
         }
         decoded.tally = Tally::default();
         decoded.retried = Some(id);
@@ -296,9 +268,7 @@ impl Acknowledge for NobodyToTell {
 impl Intake for PipelineIntake {
     async fn submit(&self, batch: Batch) {
         let bytes: usize = batch.messages.iter().map(|message| message.body.len()).sum();
-        let kib = u32::try_from(bytes / 1_024 + 1)
-            .unwrap_or(u32::MAX)
-            .min(self.budget_kib);
+        let kib = u32::try_from(bytes / 1_024 + 1).unwrap_or(u32::MAX).min(self.budget_kib);
         let permit = Arc::clone(&self.budget).acquire_many_owned(kib).await;
         // The budget is never closed; if it were, counting would stop, not the flow.
         let in_flight = permit.ok();

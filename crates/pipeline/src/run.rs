@@ -158,9 +158,8 @@ impl Pipeline {
     ) -> Result<Self, PipelineError> {
         let state = recover(&*store, options.bounds, options.id_bound)?;
         let (out, batches) = mpsc::unbounded_channel();
-        let permits = usize::try_from(options.in_flight_kib)
-            .unwrap_or(usize::MAX)
-            .min(Semaphore::MAX_PERMITS);
+        let permits =
+            usize::try_from(options.in_flight_kib).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         let intake = PipelineIntake {
             decoder,
             clock,
@@ -173,23 +172,12 @@ impl Pipeline {
         let progress = Arc::new(Progress::default());
         progress.set_tally(state.current_totals().tally);
         let core = Core { store, state };
-        Ok(Self {
-            core,
-            batches,
-            intake,
-            progress,
-            options,
-            folding: None,
-            last_fold: Instant::now(),
-        })
+        Ok(Self { core, batches, intake, progress, options, folding: None, last_fold: Instant::now() })
     }
 
     /// A way in for one source.
     pub fn intake(&self, on_poison: OnPoison) -> PipelineIntake {
-        PipelineIntake {
-            on_poison,
-            ..self.intake.clone()
-        }
+        PipelineIntake { on_poison, ..self.intake.clone() }
     }
 
     /// The state of all keys.
@@ -246,8 +234,7 @@ impl Pipeline {
         let due = tokio::task::spawn_blocking(move || store.due_for_retry(now, RETRY_BATCH)).await;
         let due = due.map_err(|panic| PipelineError::Panicked(panic.to_string()))??;
         let again = |message: dormouse_store::StoredQuarantined| {
-            self.intake
-                .decode_again(message.id, &message.body, &message.source)
+            self.intake.decode_again(message.id, &message.body, &message.source)
         };
         Ok(due.into_iter().map(again).collect())
     }
@@ -282,10 +269,7 @@ impl Pipeline {
 
     fn note_pause(&self, reason: &str) {
         if !self.progress.paused.swap(true, Ordering::Relaxed) {
-            tracing::error!(
-                reason,
-                "commits are refused: nothing is acknowledged until they succeed again"
-            );
+            tracing::error!(reason, "commits are refused: nothing is acknowledged until they succeed again");
         }
     }
 
@@ -294,11 +278,8 @@ impl Pipeline {
             tracing::info!("commits succeed again");
         }
         self.progress.epochs.fetch_add(1, Ordering::Relaxed);
-        self.progress
-            .observations
-            .fetch_add(epoch.observations, Ordering::Relaxed);
-        self.progress
-            .set_tally(self.core.state.totals.tally.plus(self.core.state.delta.tally));
+        self.progress.observations.fetch_add(epoch.observations, Ordering::Relaxed);
+        self.progress.set_tally(self.core.state.totals.tally.plus(self.core.state.delta.tally));
         for settle in epoch.settle {
             settle.tell();
         }
@@ -310,18 +291,13 @@ impl Pipeline {
         work: impl FnOnce(&mut Core) -> R + Send + 'static,
     ) -> Result<R, PipelineError> {
         // The state is gone while the other thread has it; a placeholder keeps its place.
-        let placeholder = Core {
-            store: Arc::clone(&self.core.store),
-            state: State::empty(),
-        };
+        let placeholder = Core { store: Arc::clone(&self.core.store), state: State::empty() };
         let mut core = std::mem::replace(&mut self.core, placeholder);
         let outcome = tokio::task::spawn_blocking(move || {
             let outcome = work(&mut core);
             (core, outcome)
         });
-        let (core, outcome) = outcome
-            .await
-            .map_err(|panic| PipelineError::Panicked(panic.to_string()))?;
+        let (core, outcome) = outcome.await.map_err(|panic| PipelineError::Panicked(panic.to_string()))?;
         self.core = core;
         Ok(outcome)
     }
@@ -353,9 +329,7 @@ impl Pipeline {
 
     async fn finish_fold(&mut self) -> Result<(), PipelineError> {
         if let Some(folding) = self.folding.take() {
-            folding
-                .await
-                .map_err(|panic| PipelineError::Panicked(panic.to_string()))??;
+            folding.await.map_err(|panic| PipelineError::Panicked(panic.to_string()))??;
             self.progress.folds.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
@@ -392,13 +366,7 @@ impl Core {
     ) -> Result<Sealed, PipelineError> {
         self.state.last_seq += 1;
         let room = self.store.quarantine_room();
-        Ok(seal(
-            self.state.last_seq,
-            now,
-            &mut self.state.window,
-            batches,
-            room,
-        )?)
+        Ok(seal(self.state.last_seq, now, &mut self.state.window, batches, room)?)
     }
 
     fn commit(&mut self, sealed: Sealed) -> (Sealed, Result<Commit, PipelineError>) {
@@ -429,13 +397,7 @@ impl Core {
         state.totals = state.current_totals();
         state.unfolded_bytes = 0;
         let delta = std::mem::take(&mut state.delta);
-        fold::prepare(
-            state.last_seq,
-            delta,
-            &state.ledger,
-            &state.window,
-            state.totals.clone(),
-        )
+        fold::prepare(state.last_seq, delta, &state.ledger, &state.window, state.totals.clone())
     }
 }
 

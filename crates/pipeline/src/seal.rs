@@ -89,23 +89,14 @@ pub(crate) fn seal(
 impl Sealed {
     /// Takes over what is left of a batch when its observations are encoded.
     fn take(&mut self, batch: Decoded, room: &mut u64) {
-        let mut settle = Settle {
-            acks: batch.acks,
-            ack: batch.receipts,
-            leave: Vec::new(),
-            _in_flight: batch._in_flight,
-        };
+        let mut settle =
+            Settle { acks: batch.acks, ack: batch.receipts, leave: Vec::new(), _in_flight: batch._in_flight };
         if let Some(id) = batch.retried
             && batch.poison.is_empty()
         {
             self.released.push(id);
         }
-        for Poison {
-            message,
-            receipt,
-            leave,
-        } in batch.poison
-        {
+        for Poison { message, receipt, leave } in batch.poison {
             let bytes = message.body.len() as u64;
             let fits = bytes <= *room || batch.retried.is_some();
             if leave || !fits {
@@ -136,17 +127,10 @@ fn count_batch(
     remembered: &mut Vec<([u8; 16], EventTime)>,
 ) {
     let mut marks = &*batch.marks;
-    for &RecordMark {
-        observations,
-        several,
-    } in &batch.records
-    {
+    for &RecordMark { observations, several } in &batch.records {
         let (of_record, rest) = marks.split_at(observations.min(marks.len()));
         marks = rest;
-        let record = Record {
-            marks: of_record,
-            several,
-        };
+        let record = Record { marks: of_record, several };
         let enter = |id, time, foreign| window.enter(id, time, foreign);
         let decision = decide(record, enter, |mark, decided| {
             if decided == Counting::Late {
@@ -161,21 +145,11 @@ fn count_batch(
 
 fn borrow_unknown(unknown: &OwnedUnknown) -> Unknown<'_> {
     match unknown {
-        OwnedUnknown::Operation { name, at, holds_back } => Unknown::Operation {
-            name,
-            at: *at,
-            holds_back: *holds_back,
-        },
-        OwnedUnknown::Unresolved {
-            account,
-            region,
-            name,
-            at,
-        } => Unknown::Unresolved {
-            account: *account,
-            region: *region,
-            name,
-            at: *at,
-        },
+        OwnedUnknown::Operation { name, at, holds_back } => {
+            Unknown::Operation { name, at: *at, holds_back: *holds_back }
+        }
+        OwnedUnknown::Unresolved { account, region, name, at } => {
+            Unknown::Unresolved { account: *account, region: *region, name, at: *at }
+        }
     }
 }

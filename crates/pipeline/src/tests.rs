@@ -79,17 +79,11 @@ struct Acks(Diary);
 
 impl Acknowledge for Acks {
     fn ack(&self, receipts: Vec<Receipt>) {
-        self.0
-            .lock()
-            .unwrap()
-            .extend(receipts.iter().map(|receipt| Happened::Acked(receipt.number())));
+        self.0.lock().unwrap().extend(receipts.iter().map(|receipt| Happened::Acked(receipt.number())));
     }
 
     fn leave(&self, receipts: Vec<Receipt>) {
-        self.0
-            .lock()
-            .unwrap()
-            .extend(receipts.iter().map(|receipt| Happened::Left(receipt.number())));
+        self.0.lock().unwrap().extend(receipts.iter().map(|receipt| Happened::Left(receipt.number())));
     }
 }
 
@@ -116,30 +110,15 @@ impl House {
     fn open_store(store: SqliteOptions, options: PipelineOptions) -> Self {
         let (diary, is_shut) = (Diary::default(), Arc::<AtomicBool>::default());
         let store = SqliteStore::open(store).unwrap();
-        let gate = Gate {
-            store,
-            is_shut: Arc::clone(&is_shut),
-            diary: Arc::clone(&diary),
-        };
+        let gate = Gate { store, is_shut: Arc::clone(&is_shut), diary: Arc::clone(&diary) };
         let clock = Arc::new(ManualClock::at(now()));
         let decoder = Arc::new(Decoder::new(OperationTable::default(), Limits::default()));
         let wall: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
         let pipeline = Pipeline::open(Arc::new(gate), decoder, wall, options).unwrap();
-        let (intake, redrive) = (
-            pipeline.intake(OnPoison::Quarantine),
-            pipeline.intake(OnPoison::Redrive),
-        );
+        let (intake, redrive) = (pipeline.intake(OnPoison::Quarantine), pipeline.intake(OnPoison::Redrive));
         let stop = CancellationToken::new();
         let running = tokio::spawn(pipeline.run(stop.clone()));
-        Self {
-            diary,
-            is_shut,
-            clock,
-            intake,
-            redrive,
-            running,
-            stop,
-        }
+        Self { diary, is_shut, clock, intake, redrive, running, stop }
     }
 
     fn batch(&self, messages: &[(u64, String)]) -> Batch {
@@ -173,10 +152,7 @@ impl House {
         };
         match timeout(Duration::from_secs(600), wait).await {
             Ok(diary) => diary,
-            Err(_) => panic!(
-                "never happened: {what}; the diary: {:?}",
-                self.diary.lock().unwrap()
-            ),
+            Err(_) => panic!("never happened: {what}; the diary: {:?}", self.diary.lock().unwrap()),
         }
     }
 
@@ -205,22 +181,14 @@ fn used(number: u64) -> (u64, String) {
 fn acked(diary: &[Happened]) -> Vec<u64> {
     diary
         .iter()
-        .filter_map(|one| {
-            if let Happened::Acked(number) = one {
-                Some(*number)
-            } else {
-                None
-            }
-        })
+        .filter_map(|one| if let Happened::Acked(number) = one { Some(*number) } else { None })
         .collect()
 }
 
 fn uses(path: &Path) -> u64 {
     let view = read_store(path).unwrap();
     let key = KEY.parse().unwrap();
-    view.ledger
-        .with(key, |state| view.ledger.counts_of(key, state).uses)
-        .unwrap_or(0)
+    view.ledger.with(key, |state| view.ledger.counts_of(key, state).uses).unwrap_or(0)
 }
 
 fn folder() -> (TempDir, std::path::PathBuf) {
@@ -234,13 +202,8 @@ async fn nothing_is_acknowledged_before_its_commit() {
     let (_folder, path) = folder();
     let house = House::open(&path, PipelineOptions::default());
     house.submit(&[used(1), used(2)]).await;
-    let diary = house
-        .until("both acknowledged", |diary| acked(diary).len() == 2)
-        .await;
-    assert_eq!(
-        diary,
-        [Happened::Committed(1), Happened::Acked(1), Happened::Acked(2)]
-    );
+    let diary = house.until("both acknowledged", |diary| acked(diary).len() == 2).await;
+    assert_eq!(diary, [Happened::Committed(1), Happened::Acked(1), Happened::Acked(2)]);
     house.stop().await;
     assert_eq!(uses(&path), 2);
 }
@@ -256,9 +219,7 @@ async fn refused_commits_hold_acknowledgements_until_they_succeed() {
     sleep(Duration::from_secs(120)).await;
     assert_eq!(*house.diary.lock().unwrap(), []);
     house.is_shut.store(false, Ordering::SeqCst);
-    let diary = house
-        .until("both acknowledged", |diary| acked(diary).len() == 2)
-        .await;
+    let diary = house.until("both acknowledged", |diary| acked(diary).len() == 2).await;
     let first_commit = diary.iter().position(|one| *one == Happened::Committed(1));
     assert_eq!(first_commit, Some(0));
     house.stop().await;
@@ -268,10 +229,7 @@ async fn refused_commits_hold_acknowledgements_until_they_succeed() {
 #[tokio::test(start_paused = true)]
 async fn bytes_in_flight_are_bounded_while_commits_are_refused() {
     let (_folder, path) = folder();
-    let options = PipelineOptions {
-        in_flight_kib: 4,
-        ..PipelineOptions::default()
-    };
+    let options = PipelineOptions { in_flight_kib: 4, ..PipelineOptions::default() };
     let house = House::open(&path, options);
     house.is_shut.store(true, Ordering::SeqCst);
     for number in 0..4 {
@@ -281,9 +239,7 @@ async fn bytes_in_flight_are_bounded_while_commits_are_refused() {
     assert!(fifth.is_err(), "the fifth message of a KiB each has to wait");
     house.is_shut.store(false, Ordering::SeqCst);
     house.submit(&[used(4)]).await;
-    house
-        .until("all acknowledged", |diary| acked(diary).len() == 5)
-        .await;
+    house.until("all acknowledged", |diary| acked(diary).len() == 5).await;
     house.stop().await;
     assert_eq!(uses(&path), 5);
 }
@@ -291,10 +247,7 @@ async fn bytes_in_flight_are_bounded_while_commits_are_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_crash_loses_nothing_and_counts_nothing_twice() {
     let (_folder, path) = folder();
-    let options = || PipelineOptions {
-        fold_keys: usize::MAX,
-        ..PipelineOptions::default()
-    };
+    let options = || PipelineOptions { fold_keys: usize::MAX, ..PipelineOptions::default() };
     let house = House::open(&path, options());
     house.submit(&[used(1), used(2)]).await;
     house.until("acknowledged", |diary| acked(diary).len() == 2).await;
@@ -316,27 +269,13 @@ async fn a_crash_loses_nothing_and_counts_nothing_twice() {
 #[tokio::test(start_paused = true)]
 async fn what_the_window_forgot_is_late_and_its_evidence_still_merges() {
     let (_folder, path) = folder();
-    let house = House::open(
-        &path,
-        PipelineOptions {
-            id_bound: 1,
-            ..PipelineOptions::default()
-        },
-    );
+    let house = House::open(&path, PipelineOptions { id_bound: 1, ..PipelineOptions::default() });
     let old = record("old", "2026-11-22T10:00:00Z");
-    house
-        .submit(&[used(1), (2, record("later", "2026-11-22T11:30:00Z"))])
-        .await;
+    house.submit(&[used(1), (2, record("later", "2026-11-22T11:30:00Z"))]).await;
     house.until("acknowledged", |diary| acked(diary).len() == 2).await;
     house.submit(&[(3, old)]).await;
     let totals = house.stop().await;
-    assert_eq!(
-        totals.tally.late_uncounted,
-        Counts {
-            uses: 1,
-            ..Counts::default()
-        }
-    );
+    assert_eq!(totals.tally.late_uncounted, Counts { uses: 1, ..Counts::default() });
     assert_eq!(uses(&path), 2);
 }
 
@@ -344,23 +283,11 @@ async fn what_the_window_forgot_is_late_and_its_evidence_still_merges() {
 async fn the_good_records_of_a_bad_message_count_and_the_message_is_kept_whole() {
     let (_folder, path) = folder();
     let house = House::open(&path, PipelineOptions::default());
-    let mixed = format!(
-        r#"{{"Records":[{},{{"eventSource":"kms.amazonaws.com"}}]}}"#,
-        used(1).1
-    );
+    let mixed = format!(r#"{{"Records":[{},{{"eventSource":"kms.amazonaws.com"}}]}}"#, used(1).1);
     house.submit(&[(1, mixed.clone()), (2, "junk".into())]).await;
-    house
-        .until("both acknowledged", |diary| acked(diary).len() == 2)
-        .await;
+    house.until("both acknowledged", |diary| acked(diary).len() == 2).await;
     let totals = house.stop().await;
-    assert_eq!(
-        (
-            totals.tally.read,
-            totals.tally.quarantined,
-            totals.tally.malformed
-        ),
-        (2, 1, 1)
-    );
+    assert_eq!((totals.tally.read, totals.tally.quarantined, totals.tally.malformed), (2, 1, 1));
     assert_eq!(uses(&path), 1);
     let kept = Reader::open(&path).unwrap().quarantine(0, 10).unwrap();
     let bodies: Vec<&[u8]> = kept.iter().map(|message| &*message.body).collect();
@@ -370,22 +297,14 @@ async fn the_good_records_of_a_bad_message_count_and_the_message_is_kept_whole()
 #[tokio::test(start_paused = true)]
 async fn poison_is_left_when_so_configured_or_when_the_quarantine_is_full() {
     let (_folder, path) = folder();
-    let store = SqliteOptions {
-        quarantine_bytes: 6,
-        ..SqliteOptions::at(&path)
-    };
+    let store = SqliteOptions { quarantine_bytes: 6, ..SqliteOptions::at(&path) };
     let house = House::open_store(store, PipelineOptions::default());
     house.redrive.submit(house.batch(&[(1, "junk".into())])).await;
-    house
-        .submit(&[(2, "junk".into()), (3, "rubbish".into()), used(4)])
-        .await;
+    house.submit(&[(2, "junk".into()), (3, "rubbish".into()), used(4)]).await;
     let diary = house.until("all settled", |diary| diary.len() >= 5).await;
     house.stop().await;
     assert_eq!(acked(&diary), [4, 2]);
-    assert!(
-        diary.contains(&Happened::Left(1)) && diary.contains(&Happened::Left(3)),
-        "{diary:?}"
-    );
+    assert!(diary.contains(&Happened::Left(1)) && diary.contains(&Happened::Left(3)), "{diary:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -395,24 +314,13 @@ async fn an_event_from_the_future_is_held_and_applied_when_its_time_has_come() {
     let soon = record("soon", "2026-11-22T12:10:00Z");
     let next_week = record("next-week", "2026-11-29T12:00:00Z");
     house.submit(&[(1, soon), (2, next_week)]).await;
-    house
-        .until("both acknowledged", |diary| acked(diary).len() == 2)
-        .await;
+    house.until("both acknowledged", |diary| acked(diary).len() == 2).await;
     let kept = Reader::open(&path).unwrap().quarantine(0, 10).unwrap();
-    assert_eq!(
-        kept.iter()
-            .map(|message| message.retry_at.is_some())
-            .collect::<Vec<_>>(),
-        [true, false]
-    );
+    assert_eq!(kept.iter().map(|message| message.retry_at.is_some()).collect::<Vec<_>>(), [true, false]);
     assert_eq!(uses(&path), 0);
 
     house.clock.advance(301);
-    house
-        .until("the retried one is committed", |diary| {
-            diary.contains(&Happened::Committed(2))
-        })
-        .await;
+    house.until("the retried one is committed", |diary| diary.contains(&Happened::Committed(2))).await;
     let totals = house.stop().await;
     assert_eq!(uses(&path), 1);
     let kept = Reader::open(&path).unwrap().quarantine(0, 10).unwrap();
@@ -426,16 +334,11 @@ async fn tables_are_written_while_it_runs_and_the_journal_is_pruned() {
     let house = House::open(&path, PipelineOptions::default());
     for number in 0..5 {
         house.submit(&[used(number)]).await;
-        house
-            .until("acknowledged", |diary| acked(diary).len() as u64 == number + 1)
-            .await;
+        house.until("acknowledged", |diary| acked(diary).len() as u64 == number + 1).await;
     }
     let journal = || {
         let mut epochs = 0;
-        Reader::open(&path)
-            .unwrap()
-            .journal_after(0, &mut |_, _| epochs += 1)
-            .unwrap();
+        Reader::open(&path).unwrap().journal_after(0, &mut |_, _| epochs += 1).unwrap();
         epochs
     };
     assert_eq!(journal(), 5);
@@ -444,19 +347,13 @@ async fn tables_are_written_while_it_runs_and_the_journal_is_pruned() {
             sleep(Duration::from_millis(100)).await;
         }
     };
-    timeout(Duration::from_secs(120), wait)
-        .await
-        .expect("the fold prunes the journal");
+    timeout(Duration::from_secs(120), wait).await.expect("the fold prunes the journal");
     assert_eq!(uses(&path), 5);
     house.crash().await;
     let house = House::open(&path, PipelineOptions::default());
     house.submit(&[used(0)]).await;
     let totals = house.stop().await;
-    assert_eq!(
-        (uses(&path), totals.tally.duplicates),
-        (5, 1),
-        "ids outlive the journal's rows"
-    );
+    assert_eq!((uses(&path), totals.tally.duplicates), (5, 1), "ids outlive the journal's rows");
 }
 
 #[tokio::test(start_paused = true)]
@@ -467,9 +364,7 @@ async fn a_stop_while_commits_are_refused_gives_up_and_acknowledges_nothing() {
     house.submit(&[used(1)]).await;
     sleep(Duration::from_secs(1)).await;
     let diary = Arc::clone(&house.diary);
-    timeout(Duration::from_secs(60), house.stop())
-        .await
-        .expect("the stop does not wait for the store");
+    timeout(Duration::from_secs(60), house.stop()).await.expect("the stop does not wait for the store");
     assert_eq!(*diary.lock().unwrap(), []);
     assert_eq!(uses(&path), 0);
 }

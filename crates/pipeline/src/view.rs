@@ -26,9 +26,7 @@ pub fn read_store(path: &Path) -> Result<StoreView, PipelineError> {
     let reader = Reader::open(path)?;
     let loaded = reader.rest()?;
     // No bound here: what is stored is bounded already, and a view takes nothing new.
-    let ledger = Ledger::new(Bounds {
-        tried_keys: usize::MAX,
-    });
+    let ledger = Ledger::new(Bounds { tried_keys: usize::MAX });
     reader.keys(&mut |key, state| ledger.restore(key, state))?;
     ledger.restore_unattributed(loaded.totals.unattributed_attempts);
     for (name, register) in loaded.aliases {
@@ -48,12 +46,7 @@ pub fn read_store(path: &Path) -> Result<StoreView, PipelineError> {
     outcome?;
     totals.tally = totals.tally.plus(tail.tally);
     totals.unattributed_attempts = ledger.unattributed_attempts();
-    Ok(StoreView {
-        ledger,
-        totals,
-        reader,
-        tail,
-    })
+    Ok(StoreView { ledger, totals, reader, tail })
 }
 
 /// The history of one key as it is told: second copies only where the owner's account is not received.
@@ -103,9 +96,7 @@ fn add_tail(history: &mut History, tail: &DeltaKey) {
     for change in &tail.changes {
         add_change(&mut history.changes, change);
     }
-    history
-        .changes
-        .sort_by(|a, b| (a.at, &a.event_id).cmp(&(b.at, &b.event_id)));
+    history.changes.sort_by(|a, b| (a.at, &a.event_id).cmp(&(b.at, &b.event_id)));
 }
 
 fn add_user(users: &mut Vec<StoredUser>, new: &User) {
@@ -136,10 +127,7 @@ fn add_user(users: &mut Vec<StoredUser>, new: &User) {
 
 fn add_change(changes: &mut Vec<StoredChange>, new: &ChangeLine) {
     let event_id = new.event_id.to_string();
-    if changes
-        .iter()
-        .any(|known| known.at == new.at && known.event_id == event_id)
-    {
+    if changes.iter().any(|known| known.at == new.at && known.event_id == event_id) {
         return;
     }
     changes.push(StoredChange {
@@ -152,18 +140,10 @@ fn add_change(changes: &mut Vec<StoredChange>, new: &ChangeLine) {
 
 fn as_told(history: History, is_received: bool) -> KeyHistory {
     let told = |counts: dormouse_ledger::DayCounts| {
-        if is_received {
-            counts.own
-        } else {
-            counts.own.plus(counts.foreign)
-        }
+        if is_received { counts.own } else { counts.own.plus(counts.foreign) }
     };
     KeyHistory {
-        days: history
-            .days
-            .into_iter()
-            .map(|day| (day.day, told(day.counts)))
-            .collect(),
+        days: history.days.into_iter().map(|day| (day.day, told(day.counts))).collect(),
         users: history.users,
         users_overflow: history.users_overflow,
         changes: history.changes,

@@ -53,10 +53,7 @@ pub(crate) async fn bind() -> io::Result<(TcpListener, String)> {
 impl Server {
     /// Serves on the current runtime.
     pub(crate) fn start<S: Service>(listener: TcpListener, service: Arc<S>) -> Self {
-        let server = Self {
-            cancelled: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-        };
+        let server = Self { cancelled: CancellationToken::new(), tasks: TaskTracker::new() };
         let (cancelled, tasks) = (server.cancelled.clone(), server.tasks.clone());
         server.tasks.spawn(accept(listener, service, cancelled, tasks));
         server
@@ -107,9 +104,7 @@ async fn converse<S: Service>(stream: TcpStream, service: Arc<S>) {
     let _ = stream.set_nodelay(true);
     let respond = service_fn(move |request| respond(service.clone(), request));
     // An error here is a client that went away or a connection that was to be dropped: both are wanted.
-    let _ = http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), respond)
-        .await;
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), respond).await;
 }
 
 async fn respond<S: Service>(

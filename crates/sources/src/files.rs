@@ -18,10 +18,8 @@ use std::path::{Path, PathBuf};
 const STDIN: &str = "-";
 
 /// Parts of names that mark files which are no logs of events.
-const NOT_LOGS: [(&str, SkipReason); 2] = [
-    ("CloudTrail-Digest", SkipReason::Digest),
-    ("CloudTrail-Insight", SkipReason::Insight),
-];
+const NOT_LOGS: [(&str, SkipReason); 2] =
+    [("CloudTrail-Digest", SkipReason::Digest), ("CloudTrail-Insight", SkipReason::Insight)];
 
 /// What the paths came to.
 #[derive(Debug, Default)]
@@ -129,11 +127,7 @@ pub enum InputProblem {
 
 impl From<io::Error> for InputProblem {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::NotFound {
-            Self::Missing
-        } else {
-            Self::Unreadable(error)
-        }
+        if error.kind() == io::ErrorKind::NotFound { Self::Missing } else { Self::Unreadable(error) }
     }
 }
 
@@ -159,9 +153,7 @@ impl Walk {
         if path.as_os_str() == STDIN {
             return self.enter_stdin(path);
         }
-        let marked = path
-            .components()
-            .find_map(|part| not_a_log(&part.as_os_str().to_string_lossy()));
+        let marked = path.components().find_map(|part| not_a_log(&part.as_os_str().to_string_lossy()));
         if let Some(reason) = marked {
             return self.skip(path, reason);
         }
@@ -177,9 +169,8 @@ impl Walk {
         let skipped = self.inputs.skipped.len();
         self.enter_folder(path);
         let found_nothing = (self.inputs.files.len(), self.inputs.errors.len()) == (files, errors);
-        let was_read_already = self.inputs.skipped[skipped..]
-            .iter()
-            .any(|s| s.reason == SkipReason::Repeated && s.path == path);
+        let was_read_already =
+            self.inputs.skipped[skipped..].iter().any(|s| s.reason == SkipReason::Repeated && s.path == path);
         if found_nothing && !was_read_already {
             self.refuse(path, InputProblem::EmptyFolder);
         }
@@ -190,10 +181,7 @@ impl Walk {
             return self.skip(path, SkipReason::Repeated);
         }
         self.reads_stdin = true;
-        self.inputs.files.push(InputFile {
-            place: Place::Stdin,
-            size: None,
-        });
+        self.inputs.files.push(InputFile { place: Place::Stdin, size: None });
     }
 
     fn enter_folder(&mut self, folder: &Path) {
@@ -233,40 +221,26 @@ impl Walk {
 
     fn add(&mut self, path: &Path, metadata: &Metadata) {
         let size = metadata.is_file().then_some(metadata.len());
-        self.inputs.files.push(InputFile {
-            place: Place::File(path.to_owned()),
-            size,
-        });
+        self.inputs.files.push(InputFile { place: Place::File(path.to_owned()), size });
     }
 
     fn skip(&mut self, path: &Path, reason: SkipReason) {
-        self.inputs.skipped.push(Skipped {
-            path: path.to_owned(),
-            reason,
-        });
+        self.inputs.skipped.push(Skipped { path: path.to_owned(), reason });
     }
 
     fn refuse(&mut self, path: &Path, problem: InputProblem) {
-        self.inputs.errors.push(InputError {
-            path: path.to_owned(),
-            problem,
-        });
+        self.inputs.errors.push(InputError { path: path.to_owned(), problem });
     }
 }
 
 fn read_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    fs::read_dir(folder)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect()
+    fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect()
 }
 
 /// Folders carry the mark as their whole name, files between underscores.
 fn not_a_log(name: &str) -> Option<SkipReason> {
     let is_marked = |mark: &str| name == mark || name.split('_').any(|part| part == mark);
-    NOT_LOGS
-        .iter()
-        .find(|(mark, _)| is_marked(mark))
-        .map(|(_, reason)| *reason)
+    NOT_LOGS.iter().find(|(mark, _)| is_marked(mark)).map(|(_, reason)| *reason)
 }
 
 #[cfg(test)]
@@ -295,10 +269,7 @@ mod tests {
     fn folders_are_walked_in_order_with_sizes() {
         let folder = tree(&["b/2.json", "b/10.json", "a.json.gz", "c/d/e/f.json"]);
         let inputs = expand(&[folder.path()]);
-        assert_eq!(
-            names(&inputs, folder.path()),
-            ["a.json.gz", "b/10.json", "b/2.json", "c/d/e/f.json"]
-        );
+        assert_eq!(names(&inputs, folder.path()), ["a.json.gz", "b/10.json", "b/2.json", "c/d/e/f.json"]);
         assert_eq!(inputs.files[0].size, Some(9));
         assert!(inputs.errors.is_empty() && inputs.skipped.is_empty());
     }
@@ -306,12 +277,7 @@ mod tests {
     #[test]
     fn paths_keep_their_order_and_standard_input_is_read_once() {
         let folder = tree(&["a", "b"]);
-        let paths = [
-            folder.path().join("b"),
-            "-".into(),
-            folder.path().join("a"),
-            "-".into(),
-        ];
+        let paths = [folder.path().join("b"), "-".into(), folder.path().join("a"), "-".into()];
         let inputs = expand(&paths);
         assert_eq!(names(&inputs, folder.path()), ["b", "-", "a"]);
         assert_eq!(inputs.skipped[0].to_string(), "-: skipped, it is read already");
@@ -327,23 +293,13 @@ mod tests {
             "flat/.DS_Store",
         ]);
         let inputs = expand(&[folder.path()]);
-        assert_eq!(
-            names(&inputs, folder.path()),
-            ["AWSLogs/111122223333/CloudTrail/eu-west-1/x.json.gz"]
-        );
+        assert_eq!(names(&inputs, folder.path()), ["AWSLogs/111122223333/CloudTrail/eu-west-1/x.json.gz"]);
         let reasons: Vec<_> = inputs.skipped.iter().map(|skipped| skipped.reason).collect();
         assert_eq!(
             reasons,
-            [
-                SkipReason::Digest,
-                SkipReason::Insight,
-                SkipReason::Hidden,
-                SkipReason::Digest
-            ]
+            [SkipReason::Digest, SkipReason::Insight, SkipReason::Hidden, SkipReason::Digest]
         );
-        let inside = folder
-            .path()
-            .join("AWSLogs/111122223333/CloudTrail-Digest/eu-west-1");
+        let inside = folder.path().join("AWSLogs/111122223333/CloudTrail-Digest/eu-west-1");
         let inputs = expand(&[inside]);
         assert!(inputs.files.is_empty());
         assert_eq!(inputs.skipped[0].reason, SkipReason::Digest);
@@ -358,10 +314,7 @@ mod tests {
         assert_eq!(names(&inputs, folder.path()), ["a"]);
         let texts: Vec<String> = inputs.errors.iter().map(ToString::to_string).collect();
         assert!(texts[0].ends_with("nothing: no such file or folder"), "{texts:?}");
-        assert!(
-            texts[1].ends_with("empty: the folder holds no file to read"),
-            "{texts:?}"
-        );
+        assert!(texts[1].ends_with("empty: the folder holds no file to read"), "{texts:?}");
     }
 
     #[cfg(unix)]

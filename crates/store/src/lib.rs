@@ -148,11 +148,7 @@ impl Unknowns {
             self.operations_overflow += 1;
             return;
         }
-        let new = UnknownOperation {
-            calls: 0,
-            hold_back: 0,
-            last: at,
-        };
+        let new = UnknownOperation { calls: 0, hold_back: 0, last: at };
         let operation = self.operations.entry(name.to_owned()).or_insert(new);
         operation.calls += 1;
         operation.hold_back += u64::from(holds_back);
@@ -166,11 +162,7 @@ impl Unknowns {
                 self.operations_overflow += theirs.calls;
                 continue;
             }
-            let new = UnknownOperation {
-                calls: 0,
-                hold_back: 0,
-                last: theirs.last,
-            };
+            let new = UnknownOperation { calls: 0, hold_back: 0, last: theirs.last };
             let mine = self.operations.entry(name).or_insert(new);
             mine.calls += theirs.calls;
             mine.hold_back += theirs.hold_back;
@@ -181,10 +173,7 @@ impl Unknowns {
                 self.unresolved_overflow += theirs.count;
                 continue;
             }
-            let mine = self
-                .unresolved
-                .entry(name)
-                .or_insert(Unresolved { count: 0, ..theirs });
+            let mine = self.unresolved.entry(name).or_insert(Unresolved { count: 0, ..theirs });
             mine.count += theirs.count;
             mine.first = mine.first.min(theirs.first);
             mine.last = mine.last.max(theirs.last);
@@ -208,11 +197,7 @@ impl Unknowns {
             self.unresolved_overflow += 1;
             return;
         }
-        let unresolved = self.unresolved.entry(name).or_insert(Unresolved {
-            count: 0,
-            first: at,
-            last: at,
-        });
+        let unresolved = self.unresolved.entry(name).or_insert(Unresolved { count: 0, first: at, last: at });
         unresolved.count += 1;
         unresolved.first = unresolved.first.min(at);
         unresolved.last = unresolved.last.max(at);

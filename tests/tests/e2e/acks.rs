@@ -43,63 +43,31 @@ impl Works {
         let folder = tempfile::tempdir().unwrap();
         let inner = SqliteStore::open(SqliteOptions::at(folder.path().join("dormouse.db"))).unwrap();
         let store = Arc::new(guard(inner));
-        let double = SqsDouble::start(dormouse_simulate::sqs::SqsOptions::default())
-            .await
-            .unwrap();
-        let queue = double.create_queue(
-            "dormouse",
-            QueueOptions {
-                reorder_window: 50,
-                ..QueueOptions::default()
-            },
-        );
-        double.faults().set(
-            Operation::ReceiveMessage,
-            Fault {
-                duplicated: 0.1,
-                ..Fault::default()
-            },
-        );
+        let double = SqsDouble::start(dormouse_simulate::sqs::SqsOptions::default()).await.unwrap();
+        let queue =
+            double.create_queue("dormouse", QueueOptions { reorder_window: 50, ..QueueOptions::default() });
+        double.faults().set(Operation::ReceiveMessage, Fault { duplicated: 0.1, ..Fault::default() });
         double.send_many(&queue, bodies).unwrap();
         let early = watch_deletes(&double, &store);
 
         let decoder = Arc::new(Decoder::new(OperationTable::default(), Limits::default()));
-        let options = PipelineOptions {
-            epoch_interval: Duration::from_millis(20),
-            ..PipelineOptions::default()
-        };
+        let options =
+            PipelineOptions { epoch_interval: Duration::from_millis(20), ..PipelineOptions::default() };
         let as_store: Arc<dyn Store> = store.clone();
         let pipeline = Pipeline::open(as_store, decoder, Arc::new(WallClock), options).unwrap();
-        let (progress, intake) = (
-            pipeline.progress(),
-            Arc::new(pipeline.intake(OnPoison::Quarantine)),
-        );
+        let (progress, intake) = (pipeline.progress(), Arc::new(pipeline.intake(OnPoison::Quarantine)));
         let source = SqsSource::new(&client(&double), source_options(&queue));
         let (stop, pipeline_stop) = (CancellationToken::new(), CancellationToken::new());
         let source_stop = stop.clone();
         let source = tokio::spawn(async move {
-            let summary = source
-                .run(intake, source_stop, Duration::from_secs(60))
-                .await
-                .unwrap();
+            let summary = source.run(intake, source_stop, Duration::from_secs(60)).await.unwrap();
             assert!(summary.is_drained(), "{summary}");
         });
         let stop_pipeline = pipeline_stop.clone();
         let pipeline = tokio::spawn(async move {
             pipeline.run(stop_pipeline).await.unwrap();
         });
-        Self {
-            _folder: folder,
-            double,
-            queue,
-            store,
-            progress,
-            early,
-            stop,
-            source,
-            pipeline,
-            pipeline_stop,
-        }
+        Self { _folder: folder, double, queue, store, progress, early, stop, source, pipeline, pipeline_stop }
     }
 
     fn counters(&self) -> QueueCounters {
@@ -122,12 +90,7 @@ impl Works {
         self.pipeline_stop.cancel();
         self.pipeline.await.unwrap();
         let early = self.early.lock().unwrap();
-        assert!(
-            early.is_empty(),
-            "{} deletes came too early: {:?}",
-            early.len(),
-            early.first()
-        );
+        assert!(early.is_empty(), "{} deletes came too early: {:?}", early.len(), early.first());
         self.store
     }
 }
@@ -181,12 +144,7 @@ async fn while_commits_are_refused_nothing_is_deleted_and_then_all_goes_on_by_it
     })
     .await;
     assert!(works.progress.is_paused());
-    assert_eq!(
-        works.deletes(),
-        0,
-        "something was deleted: {:?}",
-        works.counters()
-    );
+    assert_eq!(works.deletes(), 0, "something was deleted: {:?}", works.counters());
     assert_eq!(works.counters().deleted, 0);
     assert_eq!(works.store.committed(), 0);
 
@@ -202,11 +160,7 @@ async fn with_refusals_between_all_commits_no_delete_comes_early() {
     // A refused commit waits a tenth of a second and more, so the epochs between are large and many copies meet in them.
     let works = Works::start(|inner| WatchedStore::new(inner, 1, 1), &uses(20_000)).await;
     let store = works.finish().await;
-    assert!(
-        store.committed() >= 3 && store.refused() >= 3,
-        "{} commits",
-        store.committed()
-    );
+    assert!(store.committed() >= 3 && store.refused() >= 3, "{} commits", store.committed());
     assert_eq!(store.durable().counted.len(), 20_000);
 }
 
@@ -218,16 +172,9 @@ async fn a_full_disk_pauses_and_room_resumes() {
         WatchedStore::new(inner, 0, 0)
     };
     let works = Works::start(guard, &bodies).await;
-    until("the disk is full", || {
-        when(works.progress.is_paused(), works.counters())
-    })
-    .await;
+    until("the disk is full", || when(works.progress.is_paused(), works.counters())).await;
     let deleted_before = works.counters().deleted;
-    assert!(
-        deleted_before < bodies.len() as u64,
-        "everything fitted: {:?}",
-        works.counters()
-    );
+    assert!(deleted_before < bodies.len() as u64, "everything fitted: {:?}", works.counters());
     works.store.inner.limit_pages(1_000_000).unwrap();
     let store = works.finish().await;
     assert_eq!(store.durable().counted.len(), 10_000);

@@ -19,43 +19,24 @@ fn assert_refused(text: &str, told: &[&str]) {
     let finished = check(text);
     assert_eq!(finished.code(), WRONG, "{finished:#?}");
     for word in told {
-        assert!(
-            finished.stderr.contains(word),
-            "{word:?} is not told: {}",
-            finished.stderr
-        );
+        assert!(finished.stderr.contains(word), "{word:?} is not told: {}", finished.stderr);
     }
 }
 
 #[test]
 fn an_unknown_key_is_told_with_its_line_and_what_is_allowed() {
     let text = "[store]\npath = \"/tmp/x.db\"\n\n[ingest]\nid_windows = 7\n";
-    assert_refused(
-        text,
-        &[
-            "line 5",
-            "id_windows",
-            "id_window",
-            "epoch_interval",
-            "shutdown_grace",
-        ],
-    );
+    assert_refused(text, &["line 5", "id_windows", "id_window", "epoch_interval", "shutdown_grace"]);
 }
 
 #[test]
 fn an_unknown_section_is_told() {
-    assert_refused(
-        "[[source]]\nname = \"bus\"\n",
-        &["line 1", "source", "sources", "store"],
-    );
+    assert_refused("[[source]]\nname = \"bus\"\n", &["line 1", "source", "sources", "store"]);
 }
 
 #[test]
 fn a_source_without_a_queue_is_told() {
-    assert_refused(
-        "[[sources]]\nname = \"bus\"\ntype = \"sqs\"\n",
-        &["line 1", "queue_url"],
-    );
+    assert_refused("[[sources]]\nname = \"bus\"\ntype = \"sqs\"\n", &["line 1", "queue_url"]);
 }
 
 #[test]
@@ -67,11 +48,7 @@ fn a_duration_that_is_none_is_told() {
 fn a_missing_file_is_told() {
     let finished = finish(&mut dormouse(&["run", "--config", "/nonexistent/dormouse.toml"]));
     assert_eq!(finished.code(), WRONG, "{finished:#?}");
-    assert!(
-        finished.stderr.contains("/nonexistent/dormouse.toml"),
-        "{}",
-        finished.stderr
-    );
+    assert!(finished.stderr.contains("/nonexistent/dormouse.toml"), "{}", finished.stderr);
 }
 
 #[test]
@@ -82,11 +59,7 @@ fn a_variable_that_is_wrong_is_named() {
     let mut command = dormouse(&["check", "--config", file.to_str().unwrap()]);
     let finished = finish(command.env("DORMOUSE_INGEST_ID_WINDOW", "many"));
     assert_eq!(finished.code(), WRONG, "{finished:#?}");
-    assert!(
-        finished.stderr.contains("DORMOUSE_INGEST_ID_WINDOW"),
-        "{}",
-        finished.stderr
-    );
+    assert!(finished.stderr.contains("DORMOUSE_INGEST_ID_WINDOW"), "{}", finished.stderr);
 }
 
 #[tokio::test]

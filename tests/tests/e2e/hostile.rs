@@ -24,21 +24,12 @@ async fn a_folder_of_them_is_read_past_every_one() {
     assert!(mib < MOST_MEMORY_MIB, "{mib} MiB were taken");
     for hazard in &hazards {
         let named = finished.stderr.contains(&hazard.file);
-        assert!(
-            named || hazard.whole,
-            "{} is not named: {}",
-            hazard.file,
-            finished.stderr
-        );
+        assert!(named || hazard.whole, "{} is not named: {}", hazard.file, finished.stderr);
     }
     // The good records beside the bad ones are all there.
     let truth = oracle::answer(&[folder.path()]).json();
     let members = ["arn", "last_use", "last_attempt", "attempts", "changes", "state"];
-    oracle::assert_none(&oracle::differences(
-        &truth["keys"],
-        &finished.json()["keys"],
-        &members,
-    ));
+    oracle::assert_none(&oracle::differences(&truth["keys"], &finished.json()["keys"], &members));
 }
 
 #[tokio::test]
@@ -75,10 +66,7 @@ fn complaints(hazard: &Hazard, path: &Path) -> Vec<String> {
 
     let mut complaints = Vec::new();
     if !whole && code != Some(NOT_WHOLE) {
-        complaints.push(format!(
-            "{file} is not whole: {}, {}",
-            finished.status, finished.stderr
-        ));
+        complaints.push(format!("{file} is not whole: {}, {}", finished.status, finished.stderr));
     }
     if *whole && code != Some(0) && code != Some(NOT_WHOLE) {
         complaints.push(format!("{file}: {}, {}", finished.status, finished.stderr));
@@ -87,10 +75,7 @@ fn complaints(hazard: &Hazard, path: &Path) -> Vec<String> {
         complaints.push(format!("{file} is not named: {}", finished.stderr));
     }
     if code == Some(NOT_WHOLE) && !named {
-        complaints.push(format!(
-            "{file}: nobody is told why the status is 2: {}",
-            finished.stderr
-        ));
+        complaints.push(format!("{file}: nobody is told why the status is 2: {}", finished.stderr));
     }
     if mib >= MOST_MEMORY_MIB {
         complaints.push(format!("{file}: {mib} MiB were taken"));
@@ -98,10 +83,7 @@ fn complaints(hazard: &Hazard, path: &Path) -> Vec<String> {
     if let Some(uses) = uses
         && records["uses"] != *uses
     {
-        complaints.push(format!(
-            "{file}: {} uses instead of {uses}: {}",
-            records["uses"], finished.stderr
-        ));
+        complaints.push(format!("{file}: {} uses instead of {uses}: {}", records["uses"], finished.stderr));
     }
     complaints
 }

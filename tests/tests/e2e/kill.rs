@@ -19,11 +19,7 @@ const KILLS: u64 = 20;
 /// Sends the traffic, kills the program again and again, and lets it finish. Returns what the oracle makes of the
 /// messages, and what the program says.
 async fn killed_again_and_again(seed: u64, id_window: Option<u32>) -> (Scene, Value) {
-    let mut scene = Scene::with_queue(QueueOptions {
-        reorder_window: 100,
-        ..QueueOptions::default()
-    })
-    .await;
+    let mut scene = Scene::with_queue(QueueOptions { reorder_window: 100, ..QueueOptions::default() }).await;
     // Tables are written all the time, so that kills meet that as well.
     scene.set("ingest", "fold_interval", "\"200ms\"");
     scene.set("ingest", "epoch_interval", "\"50ms\"");
@@ -31,20 +27,10 @@ async fn killed_again_and_again(seed: u64, id_window: Option<u32>) -> (Scene, Va
         scene.set("ingest", "id_window", &bound.to_string());
     }
     let faults = scene.double.faults();
-    faults.set(
-        Operation::ReceiveMessage,
-        Fault {
-            duplicated: 0.02,
-            ..Fault::default()
-        },
-    );
+    faults.set(Operation::ReceiveMessage, Fault { duplicated: 0.02, ..Fault::default() });
     faults.set(
         Operation::DeleteMessageBatch,
-        Fault {
-            delete_forgotten: 0.005,
-            answer_lost: 0.005,
-            ..Fault::default()
-        },
+        Fault { delete_forgotten: 0.005, answer_lost: 0.005, ..Fault::default() },
     );
 
     let messages = send_traffic(&scene, seed);
@@ -66,19 +52,12 @@ async fn killed_again_and_again(seed: u64, id_window: Option<u32>) -> (Scene, Va
             "seed {seed}: kill {number} after {} deletes, {} in flight",
             counters.deleted, counters.in_flight
         );
-        assert!(
-            scene.waiting() > 0,
-            "everything was done before kill {number}; the test is too small"
-        );
+        assert!(scene.waiting() > 0, "everything was done before kill {number}; the test is too small");
     }
     let mut running = scene.run();
     scene.drained(&mut running).await;
     assert!(running.stop().await.success());
-    assert!(
-        scene.counters().redelivered > 0,
-        "a killed process held nothing: {:?}",
-        scene.counters()
-    );
+    assert!(scene.counters().redelivered > 0, "a killed process held nothing: {:?}", scene.counters());
     let truth = oracle::truth(&[&delivered(&scene)]);
     (scene, truth)
 }
@@ -89,10 +68,7 @@ fn delivered(scene: &Scene) -> PathBuf {
 
 fn send_traffic(scene: &Scene, seed: u64) -> u64 {
     let records = everything(seed, EVENTS);
-    assert!(
-        records.iter().any(|record| record.shared_id.is_some()),
-        "there are no cross-account pairs"
-    );
+    assert!(records.iter().any(|record| record.shared_id.is_some()), "there are no cross-account pairs");
     let bodies = bodies(seed, &records);
     write_lines(&delivered(scene), &bodies);
     scene.send(&bodies);
@@ -106,10 +82,7 @@ async fn nothing_is_lost_and_nothing_counts_twice() {
     oracle::assert_same_keys(&truth["keys"], &scene.ask(&["keys"])["keys"]);
     let status = scene.status();
     for counted in ["uses", "attempts", "changes"] {
-        assert_eq!(
-            status["records"][counted], truth["records"][counted],
-            "{counted}: {status:#}"
-        );
+        assert_eq!(status["records"][counted], truth["records"][counted], "{counted}: {status:#}");
         assert_eq!(status["late_uncounted"][counted], 0, "{status:#}");
     }
 }
@@ -119,15 +92,7 @@ async fn with_a_short_memory_for_ids_evidence_is_exact_and_missing_counts_are_ex
     let _machine = alone().await;
     let (scene, truth) = killed_again_and_again(20_262, Some(10_000)).await;
     let found = scene.ask(&["keys"]);
-    let evidence = [
-        "arn",
-        "last_use",
-        "last_attempt",
-        "state",
-        "aliases",
-        "tags",
-        "created",
-    ];
+    let evidence = ["arn", "last_use", "last_attempt", "state", "aliases", "tags", "created"];
     oracle::assert_none(&oracle::differences(&truth["keys"], &found["keys"], &evidence));
     assert_wanted_times(&truth["keys"], &found["keys"]);
 
@@ -136,10 +101,7 @@ async fn with_a_short_memory_for_ids_evidence_is_exact_and_missing_counts_are_ex
         let missing = assert_never_above(&truth["keys"], &found["keys"], counted);
         let late = status["late_uncounted"][counted].as_u64().unwrap();
         eprintln!("{counted}: {missing} missing, {late} late");
-        assert!(
-            missing <= late,
-            "{missing} {counted} are missing and only {late} explained"
-        );
+        assert!(missing <= late, "{missing} {counted} are missing and only {late} explained");
     }
 }
 
@@ -148,10 +110,7 @@ fn assert_wanted_times(truth: &Value, found: &Value) {
     let (truth, found) = (oracle::by_arn(truth), oracle::by_arn(found));
     for (arn, expected) in truth {
         for member in ["since", "last"] {
-            assert_eq!(
-                found[&arn]["wanted"][member], expected["wanted"][member],
-                "{arn} wanted {member}"
-            );
+            assert_eq!(found[&arn]["wanted"][member], expected["wanted"][member], "{arn} wanted {member}");
         }
     }
 }
@@ -161,14 +120,9 @@ fn assert_never_above(truth: &Value, found: &Value, counted: &str) -> u64 {
     let (truth, found) = (oracle::by_arn(truth), oracle::by_arn(found));
     let mut missing = 0;
     for (arn, expected) in truth {
-        let (expected, counted) = (
-            expected[counted].as_u64().unwrap(),
-            found[&arn][counted].as_u64().unwrap(),
-        );
-        assert!(
-            counted <= expected,
-            "{arn}: {counted} counted, {expected} happened"
-        );
+        let (expected, counted) =
+            (expected[counted].as_u64().unwrap(), found[&arn][counted].as_u64().unwrap());
+        assert!(counted <= expected, "{arn}: {counted} counted, {expected} happened");
         missing += expected - counted;
     }
     missing

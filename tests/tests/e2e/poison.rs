@@ -25,9 +25,7 @@ fn junk(count: usize) -> Vec<String> {
         "[1, 2, null]",
         "\u{1f400}\u{202e}\u{1b}[31mred",
     ];
-    (0..count)
-        .map(|number| format!("{} {number}", shapes[number % shapes.len()]))
-        .collect()
+    (0..count).map(|number| format!("{} {number}", shapes[number % shapes.len()])).collect()
 }
 
 /// A record with members changed.
@@ -43,23 +41,13 @@ fn changed(record: &Generated, changes: &Value) -> Value {
 fn bridged(original: &Generated, record: &Value) -> String {
     let place = (original.account, original.region);
     let detail_type = "AWS API Call via CloudTrail";
-    eventbridge(
-        &record.to_string(),
-        &original.event_id,
-        detail_type,
-        "aws.kms",
-        place,
-        original.time,
-    )
+    eventbridge(&record.to_string(), &original.event_id, detail_type, "aws.kms", place, original.time)
 }
 
 /// The record with another time.
 fn at(original: &Generated, seconds_ahead: u32) -> String {
     let time = WallClock.now_seconds().plus(seconds_ahead);
-    bridged(
-        original,
-        &changed(original, &json!({ "eventTime": time.to_string() })),
-    )
+    bridged(original, &changed(original, &json!({ "eventTime": time.to_string() })))
 }
 
 /// All uses that the store knows.
@@ -68,10 +56,7 @@ fn counted_uses(scene: &Scene) -> u64 {
 }
 
 fn has_used(scene: &Scene, event_id: &str) -> bool {
-    scene
-        .keys()
-        .iter()
-        .any(|key| key["last_use"]["event_id"] == event_id)
+    scene.keys().iter().any(|key| key["last_use"]["event_id"] == event_id)
 }
 
 async fn stop(running: Running) {
@@ -90,9 +75,7 @@ async fn swallow(scene: &Scene, bodies: &[String]) -> Running {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_good_record_beside_a_bad_one_is_applied() {
     let scene = Scene::new().await;
-    let [good, bad, also_good] = &uses(1, 3)[..] else {
-        unreachable!()
-    };
+    let [good, bad, also_good] = &uses(1, 3)[..] else { unreachable!() };
     let bad = changed(bad, &json!({ "eventTime": "the day before yesterday" }));
     let body = format!("{{\"Records\":[{},{bad},7,{}]}}", good.record, also_good.record);
     let running = swallow(&scene, std::slice::from_ref(&body)).await;
@@ -106,21 +89,11 @@ async fn the_good_record_beside_a_bad_one_is_applied() {
     assert_eq!(kept[0]["source"], "bus");
     assert_eq!(kept[0]["bytes"], body.len());
     let records = scene.status()["records"].clone();
-    assert_eq!(
-        (&records["quarantined"], &records["malformed"]),
-        (&json!(1), &json!(1)),
-        "{records:#}"
-    );
+    assert_eq!((&records["quarantined"], &records["malformed"]), (&json!(1), &json!(1)), "{records:#}");
 
     let store = scene.store();
     let id = kept[0]["id"].to_string();
-    let shown = finish(&mut dormouse(&[
-        "quarantine",
-        "show",
-        &id,
-        "--store",
-        store.to_str().unwrap(),
-    ]));
+    let shown = finish(&mut dormouse(&["quarantine", "show", &id, "--store", store.to_str().unwrap()]));
     assert_eq!(shown.stdout, body, "the whole message can be had back");
 }
 
@@ -135,26 +108,15 @@ async fn a_queue_full_of_junk_ends_in_the_quarantine() {
     assert_eq!(kept.len(), junk.len());
     let bytes: usize = junk.iter().map(String::len).sum();
     let status = scene.status();
-    assert_eq!(
-        status["quarantine"],
-        json!({ "messages": junk.len(), "bytes": bytes })
-    );
-    assert!(
-        status["records"]["malformed"].as_u64().unwrap() >= junk.len() as u64,
-        "{status:#}"
-    );
+    assert_eq!(status["quarantine"], json!({ "messages": junk.len(), "bytes": bytes }));
+    assert!(status["records"]["malformed"].as_u64().unwrap() >= junk.len() as u64, "{status:#}");
     assert_eq!(counted_uses(&scene), 100);
     assert!(scene.dead_letters().is_empty());
     stop(running).await;
 
     // A terminal gets no escape sequences from a stranger.
     let store = scene.store();
-    let table = finish(&mut dormouse(&[
-        "quarantine",
-        "list",
-        "--store",
-        store.to_str().unwrap(),
-    ]));
+    let table = finish(&mut dormouse(&["quarantine", "list", "--store", store.to_str().unwrap()]));
     assert!(!table.stdout.contains(['\u{1b}', '\u{202e}']), "{}", table.stdout);
 }
 
@@ -197,31 +159,18 @@ async fn when_the_quarantine_is_full_the_rest_is_left_to_the_redrive_policy() {
     stop(running).await;
 
     let kept = scene.quarantine();
-    let bytes: u64 = kept
-        .iter()
-        .map(|message| message["bytes"].as_u64().unwrap())
-        .sum();
+    let bytes: u64 = kept.iter().map(|message| message["bytes"].as_u64().unwrap()).sum();
     assert!(bytes <= 500 && bytes > 400, "{bytes} bytes are kept");
-    assert_eq!(
-        kept.len() + dead.len(),
-        junk.len(),
-        "each message is in one place"
-    );
+    assert_eq!(kept.len() + dead.len(), junk.len(), "each message is in one place");
     assert!(log.contains("quarantine is full"), "nobody is told");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_envelope_that_speaks_for_another_account_is_refused() {
     let scene = Scene::new().await;
-    let [honest, forged] = &uses(4, 2)[..] else {
-        unreachable!()
-    };
+    let [honest, forged] = &uses(4, 2)[..] else { unreachable!() };
     let stranger = "999988887777".parse().unwrap();
-    let forged_body = Generated {
-        account: stranger,
-        ..forged.clone()
-    }
-    .eventbridge();
+    let forged_body = Generated { account: stranger, ..forged.clone() }.eventbridge();
     let running = swallow(&scene, &[honest.eventbridge(), forged_body]).await;
     stop(running).await;
 
@@ -237,9 +186,7 @@ async fn an_envelope_that_speaks_for_another_account_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_from_next_week_stays_in_the_quarantine() {
     let scene = Scene::new().await;
-    let [today, next_week] = &uses(5, 2)[..] else {
-        unreachable!()
-    };
+    let [today, next_week] = &uses(5, 2)[..] else { unreachable!() };
     let running = swallow(&scene, &[today.eventbridge(), at(next_week, 7 * 86_400)]).await;
     stop(running).await;
 
@@ -256,9 +203,7 @@ async fn an_event_from_next_week_stays_in_the_quarantine() {
 async fn an_event_a_little_ahead_is_held_and_then_applied() {
     let mut scene = Scene::new().await;
     scene.set("ingest", "future_tolerance", &format!("\"{TOLERANCE}s\""));
-    let [ahead, tolerated] = &uses(6, 2)[..] else {
-        unreachable!()
-    };
+    let [ahead, tolerated] = &uses(6, 2)[..] else { unreachable!() };
     scene.send([at(tolerated, 1)]);
     let mut running = scene.run();
     scene.drained(&mut running).await;

@@ -11,9 +11,7 @@ use serde_json::Value;
 
 fn replay(paths: &[&Path], options: &[&str]) -> Finished {
     let paths: Vec<&str> = paths.iter().map(|path| path.to_str().unwrap()).collect();
-    finish(&mut dormouse(
-        &[&["replay", "--output", "json"], options, &paths].concat(),
-    ))
+    finish(&mut dormouse(&[&["replay", "--output", "json"], options, &paths].concat()))
 }
 
 /// Replays the paths and expects the oracle's answer in every detail.
@@ -44,24 +42,11 @@ fn a_trail_of_nested_folders_plain_and_packed() {
     let records = everything(31, 12_000);
     write_trail(folder.path(), delivered(31, &records));
     let found = assert_as_the_oracle_says(&[folder.path()], &[]);
-    let sources: Vec<&Value> = found["keys"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|key| &key["last_use"]["source"])
-        .collect();
-    assert!(
-        sources
-            .iter()
-            .all(|source| source.is_null() || *source == "replay"),
-        "{sources:?}"
-    );
-    let arns: Vec<&str> = found["keys"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|key| key["arn"].as_str().unwrap())
-        .collect();
+    let sources: Vec<&Value> =
+        found["keys"].as_array().unwrap().iter().map(|key| &key["last_use"]["source"]).collect();
+    assert!(sources.iter().all(|source| source.is_null() || *source == "replay"), "{sources:?}");
+    let arns: Vec<&str> =
+        found["keys"].as_array().unwrap().iter().map(|key| key["arn"].as_str().unwrap()).collect();
     assert!(arns.is_sorted(), "keys are sorted by ARN");
 }
 
@@ -79,15 +64,7 @@ fn several_seeds_agree() {
 async fn one_large_file_of_lines_read_in_parts() {
     let _machine = alone().await;
     let folder = tempfile::tempdir().unwrap();
-    let records = records(
-        41,
-        60_000,
-        Mix {
-            failed: 0.05,
-            other_services: 0.1,
-            ..Mix::busy()
-        },
-    );
+    let records = records(41, 60_000, Mix { failed: 0.05, other_services: 0.1, ..Mix::busy() });
     let plain = folder.path().join("large.ndjson");
     std::fs::write(&plain, ndjson(delivered(41, &records))).unwrap();
     let by_all = assert_as_the_oracle_says(&[&plain], &[]);
@@ -95,11 +72,7 @@ async fn one_large_file_of_lines_read_in_parts() {
     // However many read, the answer is the same, to the letter.
     let by_one = replay(&[&plain], &["--threads", "1"]);
     for threads in ["2", "3", "8"] {
-        assert_eq!(
-            replay(&[&plain], &["--threads", threads]).stdout,
-            by_one.stdout,
-            "{threads} threads"
-        );
+        assert_eq!(replay(&[&plain], &["--threads", threads]).stdout, by_one.stdout, "{threads} threads");
     }
     assert_eq!(by_one.json(), by_all);
 
@@ -122,11 +95,7 @@ fn envelopes_of_queues_and_topics() {
 
     // The same events by three ways count once.
     let bare = folder.path().join("bare.json");
-    std::fs::write(
-        &bare,
-        format!("[{}]", ndjson(&records).trim_end().replace('\n', ",")),
-    )
-    .unwrap();
+    std::fs::write(&bare, format!("[{}]", ndjson(&records).trim_end().replace('\n', ","))).unwrap();
     assert_as_the_oracle_says(&[folder.path()], &[]);
 }
 
@@ -161,9 +130,5 @@ fn the_table_is_for_people() {
     oracle::write_examples(folder.path());
     let shown = finish(&mut dormouse(&["replay", folder.path().to_str().unwrap()]));
     assert!(shown.status.success(), "{shown:#?}");
-    assert!(
-        shown.stdout.contains("alias/") && shown.stdout.contains("Decrypt"),
-        "{}",
-        shown.stdout
-    );
+    assert!(shown.stdout.contains("alias/") && shown.stdout.contains("Decrypt"), "{}", shown.stdout);
 }

@@ -23,14 +23,8 @@ async fn a_stop_amid_the_work_leaves_nothing_half_done() {
     let status = running.stop().await;
     let counters = scene.counters();
     assert_eq!(status.code(), Some(0));
-    assert!(
-        counters.visible > 0,
-        "it was stopped too late to show anything: {counters:?}"
-    );
-    assert_eq!(
-        counters.in_flight, 0,
-        "messages were left in flight: {counters:?}"
-    );
+    assert!(counters.visible > 0, "it was stopped too late to show anything: {counters:?}");
+    assert_eq!(counters.in_flight, 0, "messages were left in flight: {counters:?}");
     assert_eq!(
         scene.status()["records"]["uses"],
         counters.deleted,
@@ -41,11 +35,7 @@ async fn a_stop_amid_the_work_leaves_nothing_half_done() {
     scene.drained(&mut again).await;
     assert!(again.stop().await.success());
     assert_eq!(scene.status()["records"]["uses"], 20_000);
-    assert_eq!(
-        scene.counters().redelivered,
-        0,
-        "a message was received and given back"
-    );
+    assert_eq!(scene.counters().redelivered, 0, "a message was received and given back");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -62,21 +52,8 @@ async fn restarts_change_nothing_about_the_answer() {
     }
     let truth = oracle::truth(&[&delivered]);
     oracle::assert_same_keys(&truth["keys"], &scene.ask(&["keys"])["keys"]);
-    for counted in [
-        "read",
-        "kms",
-        "uses",
-        "attempts",
-        "changes",
-        "duplicates",
-        "quarantined",
-        "malformed",
-    ] {
-        assert_eq!(
-            scene.status()["records"][counted],
-            truth["records"][counted],
-            "{counted}"
-        );
+    for counted in ["read", "kms", "uses", "attempts", "changes", "duplicates", "quarantined", "malformed"] {
+        assert_eq!(scene.status()["records"][counted], truth["records"][counted], "{counted}");
     }
 }
 
@@ -106,14 +83,8 @@ async fn a_stop_while_the_queue_is_down_ends_within_the_grace_and_loses_nothing(
     let delivered = scene.folder.path().join("delivered.ndjson");
     write_lines(&delivered, &bodies);
     // What comes in is committed, but nothing can be deleted any more.
-    let down = Fault {
-        unavailable: 1.0,
-        ..Fault::default()
-    };
-    scene
-        .double
-        .faults()
-        .set(Operation::DeleteMessageBatch, down.clone());
+    let down = Fault { unavailable: 1.0, ..Fault::default() };
+    scene.double.faults().set(Operation::DeleteMessageBatch, down.clone());
     scene.send(&bodies);
     let mut running = scene.run();
     until("it has received everything", || {

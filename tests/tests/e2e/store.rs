@@ -64,28 +64,16 @@ async fn a_foreign_database_is_left_alone() {
     let mut scene = Scene::new().await;
     let path = scene.folder.path().join("other.db");
     let foreign = rusqlite::Connection::open(&path).unwrap();
-    foreign
-        .execute_batch("CREATE TABLE holidays (day TEXT); INSERT INTO holidays VALUES ('1 May')")
-        .unwrap();
+    foreign.execute_batch("CREATE TABLE holidays (day TEXT); INSERT INTO holidays VALUES ('1 May')").unwrap();
     drop(foreign);
     let before = std::fs::read(&path).unwrap();
 
     let complaint = refused(&mut scene, &path).await;
-    assert!(
-        complaint.contains("not a Dormouse store") && complaint.contains("other.db"),
-        "{complaint}"
-    );
+    assert!(complaint.contains("not a Dormouse store") && complaint.contains("other.db"), "{complaint}");
     let reading = keys_of(&path);
     assert_eq!(reading.code(), 1, "{reading:#?}");
-    assert!(
-        reading.stderr.contains("not a Dormouse store"),
-        "{}",
-        reading.stderr
-    );
-    assert!(
-        std::fs::read(&path).unwrap() == before,
-        "the foreign file was written to"
-    );
+    assert!(reading.stderr.contains("not a Dormouse store"), "{}", reading.stderr);
+    assert!(std::fs::read(&path).unwrap() == before, "the foreign file was written to");
 }
 
 #[tokio::test]
@@ -95,17 +83,10 @@ async fn a_file_of_junk_is_left_alone() {
     for junk in ["short", &"a long file of no meaning ".repeat(1_000)] {
         std::fs::write(&path, junk).unwrap();
         let complaint = refused(&mut scene, &path).await;
-        assert!(
-            complaint.contains("no SQLite database") && complaint.contains("junk.db"),
-            "{complaint}"
-        );
+        assert!(complaint.contains("no SQLite database") && complaint.contains("junk.db"), "{complaint}");
         let reading = keys_of(&path);
         assert_eq!(reading.code(), 1, "{reading:#?}");
-        assert!(
-            reading.stderr.contains("no SQLite database"),
-            "{}",
-            reading.stderr
-        );
+        assert!(reading.stderr.contains("no SQLite database"), "{}", reading.stderr);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), junk);
     }
 }
@@ -126,10 +107,7 @@ async fn a_damaged_store_is_told_and_not_taken_for_an_empty_one() {
     }
     std::fs::write(&path, content).unwrap();
     let complaint = refused(&mut scene, &path).await;
-    assert!(
-        complaint.contains("damaged") && complaint.contains("dormouse.db"),
-        "{complaint}"
-    );
+    assert!(complaint.contains("damaged") && complaint.contains("dormouse.db"), "{complaint}");
 }
 
 #[tokio::test]
@@ -139,10 +117,7 @@ async fn a_place_that_cannot_be_written_is_told() {
     let file = scene.folder.path().join("file");
     std::fs::write(&file, "").unwrap();
     let complaint = refused(&mut scene, &file.join("dormouse.db")).await;
-    assert!(
-        complaint.contains("cannot write") && complaint.contains(file.to_str().unwrap()),
-        "{complaint}"
-    );
+    assert!(complaint.contains("cannot write") && complaint.contains(file.to_str().unwrap()), "{complaint}");
 
     let folder = scene.folder.path().to_owned();
     let complaint = refused(&mut scene, &folder).await;
@@ -155,10 +130,6 @@ fn a_store_that_is_not_there_is_not_made_by_reading() {
     let store = folder.path().join("dormouse.db");
     let reading = keys_of(&store);
     assert_eq!(reading.code(), 1, "{reading:#?}");
-    assert!(
-        reading.stderr.contains("there is no store at"),
-        "{}",
-        reading.stderr
-    );
+    assert!(reading.stderr.contains("there is no store at"), "{}", reading.stderr);
     assert!(!store.exists());
 }

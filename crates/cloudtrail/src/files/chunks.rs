@@ -22,10 +22,7 @@ use crate::gzip;
 pub fn plan_chunks(file: &File, len: u64, chunk_size: u64) -> Option<Vec<Range<u64>>> {
     let mut part = Part { file, range: 0..len };
     let mut sample = Vec::new();
-    part.by_ref()
-        .take(bytes(layout::SAMPLE))
-        .read_to_end(&mut sample)
-        .ok()?;
+    part.by_ref().take(bytes(layout::SAMPLE)).read_to_end(&mut sample).ok()?;
     let begin = layout::byte_order_mark(&sample);
     let is_all = bytes(sample.len()) == len;
     let is_packed = gzip::is_gzip(&sample);
@@ -36,11 +33,7 @@ pub fn plan_chunks(file: &File, len: u64, chunk_size: u64) -> Option<Vec<Range<u
     let mut from = 0;
     while from < len {
         let wanted = from.saturating_add(chunk_size.max(1));
-        let to = if wanted >= len {
-            len
-        } else {
-            line_begin_behind(file, wanted, len).ok()?
-        };
+        let to = if wanted >= len { len } else { line_begin_behind(file, wanted, len).ok()? };
         chunks.push(from..to);
         from = to;
     }
@@ -109,23 +102,13 @@ pub fn read_lines(
     visit: &mut dyn FnMut(Piece<'_>),
 ) -> FileReport {
     let mut delivery = Delivery::new(visit);
-    let mut begin = if offset == 0 {
-        skip_byte_order_mark(chunk, &mut delivery)
-    } else {
-        0
-    };
+    let mut begin = if offset == 0 { skip_byte_order_mark(chunk, &mut delivery) } else { 0 };
     while let Some(found) = memchr(b'\n', &chunk[begin..]) {
         let end = begin + found + 1;
         lines::deliver(&chunk[begin..end], offset + bytes(begin), limits, &mut delivery);
         begin = end;
     }
-    lines::deliver_last(
-        &chunk[begin..],
-        true,
-        offset + bytes(begin),
-        limits,
-        &mut delivery,
-    );
+    lines::deliver_last(&chunk[begin..], true, offset + bytes(begin), limits, &mut delivery);
     delivery.unpacked = bytes(chunk.len());
     delivery.report(bytes(chunk.len()))
 }

@@ -19,14 +19,7 @@ const GLIMPSE: usize = 4 << 10;
 
 /// Reads what is left of a file.
 pub(super) fn read<R: Read>(window: &mut Window<R>, limits: &FileLimits, delivery: &mut Delivery<'_>) {
-    let mut reader = Reader {
-        window,
-        limits,
-        delivery,
-        place: Place::Top,
-        by_line: false,
-        in_junk: false,
-    };
+    let mut reader = Reader { window, limits, delivery, place: Place::Top, by_line: false, in_junk: false };
     while let Some(byte) = reader.next_byte() {
         reader.delivery.has_text = true;
         reader.step(byte);
@@ -66,9 +59,7 @@ impl<R: Read> Reader<'_, '_, R> {
             let separators = skip_separators(text, 0);
             let found = text.get(separators).copied();
             if text[..separators].contains(&b'\r') {
-                self.delivery
-                    .notes
-                    .add(NoteKind::CarriageReturns, self.window.offset());
+                self.delivery.notes.add(NoteKind::CarriageReturns, self.window.offset());
             }
             self.window.consume(separators);
             if found.is_some() || !self.window.fill() {
@@ -153,8 +144,7 @@ impl<R: Read> Reader<'_, '_, R> {
             return;
         }
         if length > self.limits.max_record {
-            self.delivery
-                .problem(self.window.offset(), Problem::TooLarge(self.limits.max_record));
+            self.delivery.problem(self.window.offset(), Problem::TooLarge(self.limits.max_record));
             return self.window.consume(length);
         }
         self.deliver(length);
@@ -163,9 +153,7 @@ impl<R: Read> Reader<'_, '_, R> {
     fn deliver(&mut self, length: usize) {
         let value = &self.window.bytes()[..length];
         if self.delivery.documents == 0 && memmem::find(value, b"\r\n").is_some() {
-            self.delivery
-                .notes
-                .add(NoteKind::CarriageReturns, self.window.offset());
+            self.delivery.notes.add(NoteKind::CarriageReturns, self.window.offset());
         }
         self.delivery.document(value, self.window.offset());
         self.window.consume(length);
@@ -247,8 +235,7 @@ impl<R: Read> Reader<'_, '_, R> {
         if self.enters_list(length) {
             return;
         }
-        self.delivery
-            .problem(self.window.offset(), Problem::TooLarge(self.limits.max_record));
+        self.delivery.problem(self.window.offset(), Problem::TooLarge(self.limits.max_record));
         if self.by_line {
             return self.skip_line();
         }
@@ -258,10 +245,7 @@ impl<R: Read> Reader<'_, '_, R> {
 
     fn skip_value(&mut self, scanner: &mut Scanner) {
         while self.window.fill() {
-            let (length, end) = (
-                self.window.bytes().len(),
-                scanner.feed_unchecked(self.window.bytes()),
-            );
+            let (length, end) = (self.window.bytes().len(), scanner.feed_unchecked(self.window.bytes()));
             self.window.consume(end.unwrap_or(length));
             if end.is_some() {
                 return;

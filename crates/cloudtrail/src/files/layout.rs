@@ -25,11 +25,7 @@ impl Layout {
         let Some(length) = memchr::memchr(b'\n', &sample[begin..]) else {
             // A single line without an end reads the same either way, unless it is a list to be cut.
             let has_no_bracket = is_all && !matches!(sample.get(begin), Some(b'{' | b'['));
-            return if has_no_bracket {
-                Self::Lines
-            } else {
-                Self::Documents
-            };
+            return if has_no_bracket { Self::Lines } else { Self::Documents };
         };
         let (line, next) = sample[begin..].split_at(length + 1);
         if ends_amid_a_value(line) && (continues(line) || begins_amid_a_value(next)) {

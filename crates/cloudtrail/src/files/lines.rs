@@ -16,12 +16,7 @@ pub(super) fn read<R: Read>(window: &mut Window<R>, limits: &FileLimits, deliver
     loop {
         match memchr(b'\n', &window.bytes()[searched..]) {
             Some(found) => {
-                deliver(
-                    &window.bytes()[..=searched + found],
-                    window.offset(),
-                    limits,
-                    delivery,
-                );
+                deliver(&window.bytes()[..=searched + found], window.offset(), limits, delivery);
                 window.consume(searched + found + 1);
                 searched = 0;
             }

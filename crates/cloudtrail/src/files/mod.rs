@@ -53,11 +53,7 @@ pub struct FileLimits {
 
 impl Default for FileLimits {
     fn default() -> Self {
-        Self {
-            max_record: 16 << 20,
-            free_unpacked: 64 << 20,
-            max_ratio: 250,
-        }
+        Self { max_record: 16 << 20, free_unpacked: 64 << 20, max_ratio: 250 }
     }
 }
 
@@ -149,10 +145,7 @@ pub fn read_records(input: impl Read, limits: &FileLimits, visit: &mut dyn FnMut
     match beginning(&mut input) {
         Ok(begin) if gzip::is_gzip(&begin) => {
             let packed = Cursor::new(begin).chain(&mut input);
-            let ratio = Ratio {
-                free: limits.free_unpacked,
-                most: limits.max_ratio,
-            };
+            let ratio = Ratio { free: limits.free_unpacked, most: limits.max_ratio };
             read_text(GzipReader::new(packed, ratio), limits, &mut delivery);
         }
         Ok(begin) => read_text(Cursor::new(begin).chain(&mut input), limits, &mut delivery),

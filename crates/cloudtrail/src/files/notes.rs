@@ -86,28 +86,20 @@ struct Surrogates {
 
 impl Default for Surrogates {
     fn default() -> Self {
-        Self {
-            finders: [memmem::Finder::new(br"\ud"), memmem::Finder::new(br"\uD")],
-        }
+        Self { finders: [memmem::Finder::new(br"\ud"), memmem::Finder::new(br"\uD")] }
     }
 }
 
 impl Surrogates {
     /// Where the first half of a pair stands that has no other half.
     fn first_lone(&self, text: &[u8]) -> Option<usize> {
-        self.finders
-            .iter()
-            .find_map(|finder| finder.find_iter(text).find(|&place| is_lone(text, place)))
+        self.finders.iter().find_map(|finder| finder.find_iter(text).find(|&place| is_lone(text, place)))
     }
 }
 
 /// Whether the escape at this place is one, and half a pair without the other half.
 fn is_lone(text: &[u8], place: usize) -> bool {
-    let backslashes = text[..place]
-        .iter()
-        .rev()
-        .take_while(|&&byte| byte == b'\\')
-        .count();
+    let backslashes = text[..place].iter().rev().take_while(|&&byte| byte == b'\\').count();
     let is_escape = backslashes % 2 == 0;
     let high = |place: usize| matches!(escaped_unit(text, place), Some(0xd800..=0xdbff));
     let low = |place: usize| matches!(escaped_unit(text, place), Some(0xdc00..=0xdfff));

@@ -28,11 +28,7 @@ fn pieces(text: impl AsRef<[u8]>) -> Vec<String> {
 
 fn notes(text: impl AsRef<[u8]>) -> Vec<(NoteKind, u64)> {
     let (_, report) = pieces_of(text.as_ref(), &FileLimits::default());
-    report
-        .notes
-        .into_iter()
-        .map(|note| (note.kind, note.offset))
-        .collect()
+    report.notes.into_iter().map(|note| (note.kind, note.offset)).collect()
 }
 
 #[test]
@@ -59,17 +55,11 @@ fn every_layout_gives_up_its_documents() {
         let (packed, report) = pieces_of(&*pack(text.as_bytes()), &FileLimits::default());
         assert_eq!(packed, three, "{text}");
         assert!(report.whole);
-        assert_eq!(
-            (report.documents, report.problems, report.unpacked),
-            (3, 0, bytes(text.len()))
-        );
+        assert_eq!((report.documents, report.problems, report.unpacked), (3, 0, bytes(text.len())));
         assert_eq!(report.read, bytes(pack(text.as_bytes()).len()));
     }
     let printed = "{\n  \"a\": 1\n}\n{\n  \"b\": [\n    2\n  ]\n}\n";
-    assert_eq!(
-        pieces(printed),
-        ["{\n  \"a\": 1\n}", "{\n  \"b\": [\n    2\n  ]\n}"]
-    );
+    assert_eq!(pieces(printed), ["{\n  \"a\": 1\n}", "{\n  \"b\": [\n    2\n  ]\n}"]);
     assert_eq!(
         pieces("{\"a\":1,\"Records\":[{}]}\n"),
         ["{\"a\":1,\"Records\":[{}]}"],
@@ -79,15 +69,10 @@ fn every_layout_gives_up_its_documents() {
 
 #[test]
 fn offsets_are_those_of_the_text() {
-    for text in [
-        "{\"a\":1}\n  {\"b\":2}\n{\"c\":3}",
-        "\u{feff}[ {\"a\":1} , {\"b\":2},\n{\"c\":3}]",
-    ] {
+    for text in ["{\"a\":1}\n  {\"b\":2}\n{\"c\":3}", "\u{feff}[ {\"a\":1} , {\"b\":2},\n{\"c\":3}]"] {
         let mut count = 0;
         read_records(text.as_bytes(), &FileLimits::default(), &mut |piece| {
-            let Piece::Document { bytes, offset } = piece else {
-                panic!("{piece:?}")
-            };
+            let Piece::Document { bytes, offset } = piece else { panic!("{piece:?}") };
             let begin = usize::try_from(offset).unwrap();
             assert_eq!(&text.as_bytes()[begin..begin + bytes.len()], bytes);
             count += 1;
@@ -98,10 +83,7 @@ fn offsets_are_those_of_the_text() {
 
 #[test]
 fn a_bad_line_costs_itself() {
-    assert_eq!(
-        pieces("{\"a\":1}\n{\"b\":\n{\"c\":3}\n"),
-        ["{\"a\":1}", "{\"b\":", "{\"c\":3}"]
-    );
+    assert_eq!(pieces("{\"a\":1}\n{\"b\":\n{\"c\":3}\n"), ["{\"a\":1}", "{\"b\":", "{\"c\":3}"]);
     assert_eq!(pieces("{\"a\":\"x\n{\"c\":3}\n"), ["{\"a\":\"x", "{\"c\":3}"]);
     assert_eq!(pieces("garbage\n{\"c\":3}\n"), ["garbage", "{\"c\":3}"]);
 }
@@ -112,14 +94,7 @@ fn junk_between_documents_is_told_once_and_skipped() {
         "{\"Records\":[\n{\"a\":1},\n{\"b\":{\"c\":2,\n{\"d\":\"x\n{\"e\":4},\n}}}\n{\"f\":5}\n]}\n{\"g\":6}";
     assert_eq!(
         pieces(records),
-        [
-            "{\"a\":1}",
-            "!malformed",
-            "{\"e\":4}",
-            "!malformed",
-            "{\"f\":5}",
-            "{\"g\":6}"
-        ]
+        ["{\"a\":1}", "!malformed", "{\"e\":4}", "!malformed", "{\"f\":5}", "{\"g\":6}"]
     );
     let (_, report) = pieces_of(records.as_bytes(), &FileLimits::default());
     assert!(report.whole, "junk hides nothing");
@@ -135,15 +110,9 @@ fn what_comes_before_a_cut_is_delivered() {
     for (text, expected) in [
         ("{\"a\":1}\n{\"b\":", vec!["{\"a\":1}", "!truncated"]),
         ("{\"Records\":[{\"a\":1},{\"b\"", vec!["{\"a\":1}", "!truncated"]),
-        (
-            "{\"Records\":[{\"a\":1},{\"b\":2}",
-            vec!["{\"a\":1}", "{\"b\":2}", "!truncated"],
-        ),
+        ("{\"Records\":[{\"a\":1},{\"b\":2}", vec!["{\"a\":1}", "{\"b\":2}", "!truncated"]),
         ("{\"Records\":[{\"a\":1}]", vec!["{\"a\":1}", "!truncated"]),
-        (
-            "{\"x\":0,\"Records\":[{\"a\":1},{\"b\"",
-            vec!["{\"a\":1}", "!truncated"],
-        ),
+        ("{\"x\":0,\"Records\":[{\"a\":1},{\"b\"", vec!["{\"a\":1}", "!truncated"]),
         ("[\n{\"a\":1},\n", vec!["{\"a\":1}", "!truncated"]),
         ("{\n\"a\":1\n}\n{\n\"b\":", vec!["{\n\"a\":1\n}", "!truncated"]),
         ("{\"Rec", vec!["!truncated"]),
@@ -160,11 +129,7 @@ fn an_empty_file_is_told() {
         assert_eq!((&*pieces, report.problems), (&["!empty".to_owned()][..], 1));
         assert!(report.whole);
     }
-    assert_eq!(
-        pieces("{\"Records\":[]}"),
-        [""; 0],
-        "a list without records is not empty text"
-    );
+    assert_eq!(pieces("{\"Records\":[]}"), [""; 0], "a list without records is not empty text");
 }
 
 #[test]
@@ -191,11 +156,7 @@ fn damaged_gzip_keeps_what_came_before() {
 
 #[test]
 fn a_bomb_is_told() {
-    let limits = FileLimits {
-        free_unpacked: 1 << 20,
-        max_record: 1 << 16,
-        ..FileLimits::default()
-    };
+    let limits = FileLimits { free_unpacked: 1 << 20, max_record: 1 << 16, ..FileLimits::default() };
     let bomb = [b"{\"a\":1}\n{\"b\":\"".to_vec(), vec![b'x'; 8 << 20]].concat();
     let (pieces, report) = pieces_of(&*pack(&bomb), &limits);
     assert_eq!(pieces, ["{\"a\":1}", "!too_large", "!gzip_bomb"]);
@@ -207,17 +168,10 @@ fn an_input_that_fails_is_told() {
     struct Failing<'a>(&'a [u8]);
     impl Read for Failing<'_> {
         fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-            if self.0.is_empty() {
-                Err(io::Error::other("the disk is gone"))
-            } else {
-                self.0.read(out)
-            }
+            if self.0.is_empty() { Err(io::Error::other("the disk is gone")) } else { self.0.read(out) }
         }
     }
-    for text in [
-        b"{\"a\":1}\n{\"b\":2}\n{\"c\"".to_vec(),
-        pack(b"{\"a\":1}\n{\"b\":2}\n{\"c\""),
-    ] {
+    for text in [b"{\"a\":1}\n{\"b\":2}\n{\"c\"".to_vec(), pack(b"{\"a\":1}\n{\"b\":2}\n{\"c\"")] {
         let (pieces, report) = pieces_of(Failing(&text), &FileLimits::default());
         assert_eq!(pieces.last().unwrap(), "!unreadable");
         assert!(!report.whole);
@@ -226,10 +180,7 @@ fn an_input_that_fails_is_told() {
 
 #[test]
 fn records_beyond_the_bound_are_skipped() {
-    let limits = FileLimits {
-        max_record: 1000,
-        ..FileLimits::default()
-    };
+    let limits = FileLimits { max_record: 1000, ..FileLimits::default() };
     let large = format!("{{\"a\":\"{}\"}}", "x".repeat(900_000));
     let larger = format!("{{\"a\":[\n{}]}}", "[1,\"]\"],\n".repeat(90_000) + "1");
     for large in [large, larger] {
@@ -240,12 +191,7 @@ fn records_beyond_the_bound_are_skipped() {
             format!("{{\n\"b\":1}}{large}{{\"c\":2}}").replacen("{\n\"b\":1}", "{\"b\":1}", 1),
         ] {
             let (pieces, report) = pieces_of(text.as_bytes(), &limits);
-            assert!(
-                pieces == ["{\"b\":1}", "!too_large", "{\"c\":2}"],
-                "{} {}",
-                pieces.len(),
-                &text[..100]
-            );
+            assert!(pieces == ["{\"b\":1}", "!too_large", "{\"c\":2}"], "{} {}", pieces.len(), &text[..100]);
             assert!(!report.whole);
         }
     }
@@ -255,10 +201,7 @@ fn records_beyond_the_bound_are_skipped() {
 
 #[test]
 fn a_list_behind_a_member_is_never_held_whole() {
-    let limits = FileLimits {
-        max_record: 1000,
-        ..FileLimits::default()
-    };
+    let limits = FileLimits { max_record: 1000, ..FileLimits::default() };
     let elements: Vec<String> = (0..100_000).map(|n| format!("{{\"n\":{n}}}")).collect();
     let text = format!("{{\"x\":{{}},\"Records\":[{}],\"y\":1}}", elements.join(","));
     assert!(text.len() > 1 << 20);
@@ -270,24 +213,12 @@ fn a_list_behind_a_member_is_never_held_whole() {
 #[test]
 fn oddities_are_noted_once() {
     assert_eq!(notes("\u{feff}{\"a\":1}\n"), [(NoteKind::ByteOrderMark, 0)]);
-    assert_eq!(
-        notes("{\"a\":1}\r\n{\"a\":1}\r\n"),
-        [(NoteKind::CarriageReturns, 0)]
-    );
-    assert_eq!(
-        notes("[\r\n{\"a\":1},\r\n{\"b\":\r\n1}\r\n]"),
-        [(NoteKind::CarriageReturns, 1)]
-    );
-    assert_eq!(
-        notes("{\"a\":1}\n{\"a\":\"\\ud83d\"}\n{\"a\":\"\\ud83d\"}"),
-        [(NoteKind::LoneSurrogate, 14)]
-    );
+    assert_eq!(notes("{\"a\":1}\r\n{\"a\":1}\r\n"), [(NoteKind::CarriageReturns, 0)]);
+    assert_eq!(notes("[\r\n{\"a\":1},\r\n{\"b\":\r\n1}\r\n]"), [(NoteKind::CarriageReturns, 1)]);
+    assert_eq!(notes("{\"a\":1}\n{\"a\":\"\\ud83d\"}\n{\"a\":\"\\ud83d\"}"), [(NoteKind::LoneSurrogate, 14)]);
     assert_eq!(notes("{\"a\":\"\\ud83d\\ude00\"}\n"), []);
     let large = format!("{{\"a\":\"{}\"}}\n", "x".repeat(300_000));
-    assert_eq!(
-        notes(format!("{{\"b\":1}}\n{large}{large}")),
-        [(NoteKind::LargeRecord, 8)]
-    );
+    assert_eq!(notes(format!("{{\"b\":1}}\n{large}{large}")), [(NoteKind::LargeRecord, 8)]);
     let list = format!("{{\"Records\":[{}{{}}]}}\n", "{\"a\":1},".repeat(50_000));
     assert_eq!(notes(format!("{{\"b\":1}}\n{list}")), [], "a list may be large");
 }
@@ -300,12 +231,7 @@ fn file_of(text: &[u8]) -> File {
 
 #[test]
 fn only_plain_lines_are_cut_into_chunks() {
-    for text in [
-        &b""[..],
-        b"{\n\"a\":1}\n",
-        b"{\"Records\":[{}]}",
-        &pack(b"{\"a\":1}\n{\"a\":1}\n"),
-    ] {
+    for text in [&b""[..], b"{\n\"a\":1}\n", b"{\"Records\":[{}]}", &pack(b"{\"a\":1}\n{\"a\":1}\n")] {
         assert_eq!(plan_chunks(&file_of(text), bytes(text.len()), 4), None);
     }
     let text = b"{\"a\":1}\n{\"b\":2}\n";
@@ -334,13 +260,7 @@ struct Steps<'a> {
 
 impl Read for Steps<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let length = self
-            .sizes
-            .next()
-            .copied()
-            .unwrap_or(1)
-            .min(out.len())
-            .min(self.text.len());
+        let length = self.sizes.next().copied().unwrap_or(1).min(out.len()).min(self.text.len());
         let (now, later) = self.text.split_at(length);
         out[..length].copy_from_slice(now);
         self.text = later;

@@ -29,16 +29,7 @@ impl<R: Read> Window<R> {
     /// A window at the beginning of an input, which is at this offset in its file.
     /// Its users ask for documents of at most so many bytes.
     pub(super) fn new(input: R, offset: u64, most: usize) -> Self {
-        Self {
-            input,
-            buffer: Vec::new(),
-            begin: 0,
-            end: 0,
-            offset,
-            most,
-            ended: false,
-            failure: None,
-        }
+        Self { input, buffer: Vec::new(), begin: 0, end: 0, offset, most, ended: false, failure: None }
     }
 
     /// What is in the window.

@@ -22,10 +22,7 @@ impl<T> Some64<T> {
 
 impl<T> Default for Some64<T> {
     fn default() -> Self {
-        Self {
-            items: Vec::new(),
-            more: false,
-        }
+        Self { items: Vec::new(), more: false }
     }
 }
 

@@ -53,9 +53,7 @@ impl<'a> Iterator for Members<'a> {
         self.at = end.unwrap_or(self.text.len());
         let plain = &self.text[name_begin + 1..name_end - 1];
         let name = if plain.contains(&b'\\') {
-            serde_json::from_slice::<Name<'_>>(&self.text[name_begin..name_end])
-                .ok()?
-                .0
+            serde_json::from_slice::<Name<'_>>(&self.text[name_begin..name_end]).ok()?.0
         } else {
             Cow::Borrowed(plain)
         };
@@ -182,9 +180,8 @@ mod tests {
     fn members_are_told_apart_without_parsing_them() {
         let object =
             br#"{ "a" : tru , "\u0062":"}", "eventID":"x","Records" : [1,2 ] ,"eventSource": null, "id"#;
-        let names: Vec<_> = Members::at(object, 1)
-            .map(|member| String::from_utf8_lossy(&member.name).into_owned())
-            .collect();
+        let names: Vec<_> =
+            Members::at(object, 1).map(|member| String::from_utf8_lossy(&member.name).into_owned()).collect();
         assert_eq!(names, ["a", "b", "eventID", "Records", "eventSource"]);
         let outline = Outline::of(object);
         assert_eq!(&object[outline.records.unwrap()..][..4], b"1,2 ");

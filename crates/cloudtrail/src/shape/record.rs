@@ -43,9 +43,8 @@ pub(crate) struct Record<'a> {
 impl Record<'_> {
     /// Whether this object is a record at all.
     pub(crate) fn has_shape(&self) -> bool {
-        let names_itself = [&self.event_source, &self.event_type, &self.event_id]
-            .iter()
-            .any(|text| !text.is_empty());
+        let names_itself =
+            [&self.event_source, &self.event_type, &self.event_id].iter().any(|text| !text.is_empty());
         names_itself && !self.holds_records
     }
 

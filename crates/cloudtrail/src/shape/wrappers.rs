@@ -24,13 +24,7 @@ object! {
 impl Bridge<'_> {
     /// Whether this object is such an event, and nothing else.
     pub(crate) fn has_shape(&self) -> bool {
-        let others = [
-            self.records,
-            self.event_source,
-            self.event_type,
-            self.event_id,
-            self.notification,
-        ];
+        let others = [self.records, self.event_source, self.event_type, self.event_id, self.notification];
         self.detail.has_shape() && !others.iter().any(|present| present.0)
     }
 }

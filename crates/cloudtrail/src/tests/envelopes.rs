@@ -32,11 +32,7 @@ fn every_envelope_gives_up_its_record() {
     for envelope in plain {
         let text = envelope.to_string();
         assert_eq!(summary(&text), ["e-1"], "{text}");
-        assert_eq!(
-            summary(serde_json::to_string_pretty(&envelope).unwrap()),
-            ["e-1"],
-            "{text}"
-        );
+        assert_eq!(summary(serde_json::to_string_pretty(&envelope).unwrap()), ["e-1"], "{text}");
         assert_eq!(summary(pack(text.as_bytes())), ["e-1"], "{text}");
         assert_eq!(summary(format!("\u{feff} \r\n{text}\n\n")), ["e-1"], "{text}");
         assert_eq!(summary(format!("{text}{text}")), ["e-1", "e-1"], "{text}");
@@ -55,10 +51,7 @@ fn several_documents_are_all_visited_in_order() {
     assert_eq!(summary(lines(&all)), expected);
     assert_eq!(summary(lines(&all).replace('\n', "\r\n\r\n")), expected);
     assert_eq!(summary(json!(all).to_string()), expected);
-    assert_eq!(
-        summary(serde_json::to_string_pretty(&json!(all)).unwrap()),
-        expected
-    );
+    assert_eq!(summary(serde_json::to_string_pretty(&json!(all)).unwrap()), expected);
     assert_eq!(summary(all.map(|value| value.to_string()).concat()), expected);
 }
 
@@ -87,16 +80,10 @@ fn the_order_of_members_does_not_matter() {
         assert_eq!(summary(reversed(&envelope)), ["e-1"]);
     }
     // Any member may come first, whatever it hints at.
-    for envelope in [
-        numbered(1),
-        bridge(&numbered(1)),
-        notification(&numbered(1).to_string()),
-    ] {
+    for envelope in [numbered(1), bridge(&numbered(1)), notification(&numbered(1).to_string())] {
         let expected = seen(envelope.to_string());
         for (name, value) in envelope.as_object().unwrap() {
-            let body = envelope
-                .to_string()
-                .replacen('{', &format!("{{{}:{value},", json!(name)), 1);
+            let body = envelope.to_string().replacen('{', &format!("{{{}:{value},", json!(name)), 1);
             if name != "eventSource" {
                 assert_eq!(seen(&body).len(), expected.len(), "{name}");
                 assert_eq!(summary(&body), ["e-1"], "{name}");
@@ -109,16 +96,11 @@ fn the_order_of_members_does_not_matter() {
 fn an_envelope_vouches_for_the_account() {
     let wrapped = |changes: Value| bridge(&record(changes));
     assert_eq!(
-        kms(wrapped(json!({"recipientAccountId": null})).to_string())
-            .recipient
-            .as_deref(),
+        kms(wrapped(json!({"recipientAccountId": null})).to_string()).recipient.as_deref(),
         Some(ACCOUNT)
     );
     let forged = wrapped(json!({"recipientAccountId": "444455556666"}));
-    assert_eq!(
-        bad(forged.to_string()),
-        (BadClass::Quarantined, "envelope_account_mismatch")
-    );
+    assert_eq!(bad(forged.to_string()), (BadClass::Quarantined, "envelope_account_mismatch"));
     // However deep it is wrapped, and whatever the envelopes in between say.
     let mut inner = forged.clone();
     inner["account"] = json!("444455556666");
@@ -127,9 +109,7 @@ fn an_envelope_vouches_for_the_account() {
         bridge(&json!([inner])),
         bridge(&json!({ "Records": [inner] })),
         bridge(&notification(&inner.to_string())),
-        bridge(&json!(
-            record(json!({"recipientAccountId": "444455556666"})).to_string()
-        )),
+        bridge(&json!(record(json!({"recipientAccountId": "444455556666"})).to_string())),
     ] {
         assert_eq!(
             bad(smuggled.to_string()),
@@ -150,23 +130,13 @@ fn an_envelope_vouches_for_the_account() {
 
 #[test]
 fn a_wrong_type_in_an_envelope_shows_what_is_inside() {
-    let [
-        Seen::Bad {
-            class,
-            code,
-            event_id,
-            account,
-            ..
-        },
-    ] = &*seen(bridge(&record(json!({"eventTime": 5}))).to_string())
+    let [Seen::Bad { class, code, event_id, account, .. }] =
+        &*seen(bridge(&record(json!({"eventTime": 5}))).to_string())
     else {
         panic!()
     };
     assert_eq!((*class, *code), (BadClass::Quarantined, "wrong_type"));
-    assert_eq!(
-        (event_id.as_deref(), account.as_deref()),
-        (Some("e-1"), Some(ACCOUNT))
-    );
+    assert_eq!((event_id.as_deref(), account.as_deref()), (Some("e-1"), Some(ACCOUNT)));
 }
 
 #[test]
@@ -188,22 +158,10 @@ fn what_is_not_understood_is_named() {
             "{\"Records\":[{\"eventSource\":\"aws:s3\",\"eventName\":\"ObjectCreated:Put\",\"s3\":{}}]}",
             "s3_notification",
         ),
-        (
-            "{\"Service\":\"Amazon S3\",\"Event\":\"s3:TestEvent\"}",
-            "s3_test_event",
-        ),
-        (
-            "{\"s3Bucket\":\"b\",\"s3ObjectKey\":[\"k\"]}",
-            "trail_notification",
-        ),
-        (
-            "{\"messageType\":\"DATA_MESSAGE\",\"logEvents\":[]}",
-            "cloudwatch_logs",
-        ),
-        (
-            "{\"awsAccountId\":\"1\",\"digestS3Bucket\":\"b\"}",
-            "trail_digest",
-        ),
+        ("{\"Service\":\"Amazon S3\",\"Event\":\"s3:TestEvent\"}", "s3_test_event"),
+        ("{\"s3Bucket\":\"b\",\"s3ObjectKey\":[\"k\"]}", "trail_notification"),
+        ("{\"messageType\":\"DATA_MESSAGE\",\"logEvents\":[]}", "cloudwatch_logs"),
+        ("{\"awsAccountId\":\"1\",\"digestS3Bucket\":\"b\"}", "trail_digest"),
         (
             "{\"Type\":\"SubscriptionConfirmation\",\"Message\":\"come\",\"SubscribeURL\":\"u\"}",
             "sns_control",
@@ -213,10 +171,7 @@ fn what_is_not_understood_is_named() {
             "{\"version\":\"0\",\"detail-type\":\"Object Created\",\"source\":\"aws.s3\",\"detail\":{\"bucket\":{}}}",
             "other_event",
         ),
-        (
-            "{\"version\":\"0\",\"detail-type\":\"Odd\",\"detail\":5}",
-            "other_event",
-        ),
+        ("{\"version\":\"0\",\"detail-type\":\"Odd\",\"detail\":5}", "other_event"),
     ] {
         assert_eq!(bad(body), (BadClass::Malformed, code), "{body}");
     }
@@ -229,57 +184,21 @@ fn one_bad_record_never_hides_its_neighbours() {
     let cut = &one[..one.len() - 20];
     let cut_in_text = &one[..one.find("an agent").unwrap() + 3];
     for (body, expected) in [
-        (
-            format!("{one}\n{{\"a\":tru}}\n{two}"),
-            vec!["e-1", "not_json", "e-2"],
-        ),
-        (
-            format!("{one}\ngarbage\nmore\n{two}"),
-            vec!["e-1", "not_json", "e-2"],
-        ),
+        (format!("{one}\n{{\"a\":tru}}\n{two}"), vec!["e-1", "not_json", "e-2"]),
+        (format!("{one}\ngarbage\nmore\n{two}"), vec!["e-1", "not_json", "e-2"]),
         (format!("{one}\n{cut}\n{two}"), vec!["e-1", "cut_off", "e-2"]),
-        (
-            format!("{one}\n{cut_in_text}\n{two}"),
-            vec!["e-1", "cut_off", "e-2"],
-        ),
+        (format!("{one}\n{cut_in_text}\n{two}"), vec!["e-1", "cut_off", "e-2"]),
         (format!("{cut}\n{one}\n{two}\n"), vec!["cut_off", "e-1", "e-2"]),
         (format!("{one}\n{two}\n{cut}"), vec!["e-1", "e-2", "cut_off"]),
-        (
-            format!("[{one},{{\"a\":tru}},{two}]"),
-            vec!["e-1", "not_json", "e-2"],
-        ),
-        (
-            format!("[{one},5,\"x{{\",{two}]"),
-            vec!["e-1", "not_an_object", "not_an_object", "e-2"],
-        ),
-        (
-            format!("{{\"Records\":[{one},{{}},{two}]}}"),
-            vec!["e-1", "unknown_shape", "e-2"],
-        ),
-        (
-            format!("{{\"Records\":[{one},{two},{cut}"),
-            vec!["e-1", "e-2", "cut_off"],
-        ),
-        (
-            format!("{{\"Records\":[{one},{two}"),
-            vec!["e-1", "e-2", "cut_off"],
-        ),
-        (
-            format!("{{\"Records\":[{one},{two}]"),
-            vec!["e-1", "e-2", "cut_off"],
-        ),
-        (
-            format!("{{\"a\":1,\"Records\":[{one},{two},{cut}"),
-            vec!["e-1", "e-2", "cut_off"],
-        ),
-        (
-            format!("{{\"Records\":[\n{one},\n{cut},\n{two}\n]}}\n{one}"),
-            vec!["e-1", "cut_off", "e-2", "e-1"],
-        ),
-        (
-            format!("{{\"Records\":[{one}],\"Records\":[{two}]}}"),
-            vec!["e-1", "e-2"],
-        ),
+        (format!("[{one},{{\"a\":tru}},{two}]"), vec!["e-1", "not_json", "e-2"]),
+        (format!("[{one},5,\"x{{\",{two}]"), vec!["e-1", "not_an_object", "not_an_object", "e-2"]),
+        (format!("{{\"Records\":[{one},{{}},{two}]}}"), vec!["e-1", "unknown_shape", "e-2"]),
+        (format!("{{\"Records\":[{one},{two},{cut}"), vec!["e-1", "e-2", "cut_off"]),
+        (format!("{{\"Records\":[{one},{two}"), vec!["e-1", "e-2", "cut_off"]),
+        (format!("{{\"Records\":[{one},{two}]"), vec!["e-1", "e-2", "cut_off"]),
+        (format!("{{\"a\":1,\"Records\":[{one},{two},{cut}"), vec!["e-1", "e-2", "cut_off"]),
+        (format!("{{\"Records\":[\n{one},\n{cut},\n{two}\n]}}\n{one}"), vec!["e-1", "cut_off", "e-2", "e-1"]),
+        (format!("{{\"Records\":[{one}],\"Records\":[{two}]}}"), vec!["e-1", "e-2"]),
     ] {
         assert_eq!(summary(&body), expected, "{body}");
     }
@@ -298,13 +217,8 @@ fn depth_and_wraps_are_bounded_for_each_record_alone() {
     assert_eq!(bad(foreign), (BadClass::Malformed, "too_deep"));
     let list = format!("[{},{},{}]", numbered(2), nested(100_000), numbered(3));
     assert_eq!(summary(list), ["e-2", "too_deep", "e-3"]);
-    let very_deep = format!(
-        "{}\n{}{}\n{}",
-        numbered(1),
-        "[".repeat(100_000),
-        "]".repeat(100_000),
-        numbered(2)
-    );
+    let very_deep =
+        format!("{}\n{}{}\n{}", numbered(1), "[".repeat(100_000), "]".repeat(100_000), numbered(2));
     assert_eq!(summary(very_deep), ["e-1", "too_many_wraps", "e-2"]);
 
     let mut wrapped = numbered(1).to_string();
@@ -318,11 +232,7 @@ fn depth_and_wraps_are_bounded_for_each_record_alone() {
 
 #[test]
 fn sizes_are_bounded() {
-    let limits = Limits {
-        max_decompressed: 3000,
-        max_record: 2000,
-        ..Limits::default()
-    };
+    let limits = Limits { max_decompressed: 3000, max_record: 2000, ..Limits::default() };
     let decoder = Decoder::new(OperationTable::default(), limits);
     let large = record(json!({"userAgent": "x".repeat(2000)})).to_string();
     let codes = |body: &[u8]| -> Vec<_> {
@@ -338,16 +248,10 @@ fn sizes_are_bounded() {
         codes(format!("{large}\n{}", numbered(1)).as_bytes()),
         [Some((BadClass::Quarantined, "too_large")), None]
     );
-    assert_eq!(
-        codes(&pack(&vec![b' '; 3001])),
-        [Some((BadClass::Malformed, "gzip_too_large"))]
-    );
+    assert_eq!(codes(&pack(&vec![b' '; 3001])), [Some((BadClass::Malformed, "gzip_too_large"))]);
     assert_eq!(codes(&pack(b"")), [Some((BadClass::Malformed, "empty"))]);
     let packed = pack(numbered(1).to_string().as_bytes());
-    assert_eq!(
-        codes(&packed[..packed.len() - 1]),
-        [Some((BadClass::Malformed, "gzip_truncated"))]
-    );
+    assert_eq!(codes(&packed[..packed.len() - 1]), [Some((BadClass::Malformed, "gzip_truncated"))]);
     assert_eq!(
         codes(&pack(&packed)),
         [Some((BadClass::Malformed, "not_json"))],
@@ -358,8 +262,6 @@ fn sizes_are_bounded() {
 #[test]
 fn a_bad_piece_is_handed_on_as_it_came() {
     let body = record(json!({"eventID": null})).to_string();
-    let [Seen::Bad { excerpt, .. }] = &*seen(notification(&body).to_string()) else {
-        panic!()
-    };
+    let [Seen::Bad { excerpt, .. }] = &*seen(notification(&body).to_string()) else { panic!() };
     assert_eq!(*excerpt, body.as_bytes());
 }

@@ -19,24 +19,15 @@ fn valid() -> Vec<String> {
         list.to_string(),
         serde_json::to_string_pretty(&list).unwrap(),
         format!("{}\n{}\n{}\n", numbered(1), numbered(2), bridge(&numbered(3))),
-        change(
-            "CreateAlias",
-            json!({"aliasName": "alias/a", "targetKeyId": KEY}),
-            Value::Null,
-        )
-        .to_string(),
+        change("CreateAlias", json!({"aliasName": "alias/a", "targetKeyId": KEY}), Value::Null).to_string(),
         change(
             "CreateKey",
             json!({"tags": [{"tagKey": "a", "tagValue": "b"}]}),
             json!({"keyMetadata": {"arn": KEY}}),
         )
         .to_string(),
-        change(
-            "ReEncrypt",
-            json!({"sourceKeyId": KEY, "destinationKeyId": "alias/a"}),
-            Value::Null,
-        )
-        .to_string(),
+        change("ReEncrypt", json!({"sourceKeyId": KEY, "destinationKeyId": "alias/a"}), Value::Null)
+            .to_string(),
     ]
 }
 
@@ -142,19 +133,12 @@ fn any_json() -> impl Strategy<Value = Value> {
         "",
         "{}",
     ]);
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<i64>().prop_map(Into::into),
-        text.prop_map(Into::into)
-    ];
+    let leaf = prop_oneof![Just(Value::Null), any::<i64>().prop_map(Into::into), text.prop_map(Into::into)];
     leaf.prop_recursive(5, 64, 8, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
             prop::collection::vec((name.clone(), inner), 0..8).prop_map(|pairs| Value::Object(
-                pairs
-                    .into_iter()
-                    .map(|(name, value)| (name.to_owned(), value))
-                    .collect()
+                pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
             )),
         ]
     })
@@ -220,27 +204,14 @@ fn hostile_text_is_read_in_linear_time() {
         ("commas", "[,".repeat(million)),
         ("nested, then lists", nested),
         ("lists of records", "{\"Records\":[".repeat(million / 4)),
-        (
-            "lists of records, by line",
-            "{\"Records\":[\n".repeat(million / 4),
-        ),
-        (
-            "lists behind a member",
-            "{\"a\":1,\"Records\":[\n".repeat(million / 4),
-        ),
+        ("lists of records, by line", "{\"Records\":[\n".repeat(million / 4)),
+        ("lists behind a member", "{\"a\":1,\"Records\":[\n".repeat(million / 4)),
         ("details", "{\"detail\":".repeat(million / 4)),
         ("broken at the end", "{\n[\n".repeat(million / 4) + "\"a\n"),
-        (
-            "unfinished records",
-            "{\"eventSource\":\"kms.amazonaws.com\",\n".repeat(million / 8),
-        ),
+        ("unfinished records", "{\"eventSource\":\"kms.amazonaws.com\",\n".repeat(million / 8)),
     ] {
         let begin = std::time::Instant::now();
         visit(body.as_bytes());
-        assert!(
-            begin.elapsed() < Duration::from_secs(30),
-            "{name}: {:?}",
-            begin.elapsed()
-        );
+        assert!(begin.elapsed() < Duration::from_secs(30), "{name}: {:?}", begin.elapsed());
     }
 }

@@ -138,11 +138,9 @@ pub(crate) fn bad(body: impl AsRef<[u8]>) -> (BadClass, &'static str) {
 pub(crate) fn summary(body: impl AsRef<[u8]>) -> Vec<String> {
     let word = |outcome: Seen| match outcome {
         Seen::Other => "other".to_owned(),
-        Seen::Kms(kms) => kms
-            .observations
-            .first()
-            .map_or("kms", |observation| observation.event_id)
-            .to_owned(),
+        Seen::Kms(kms) => {
+            kms.observations.first().map_or("kms", |observation| observation.event_id).to_owned()
+        }
         Seen::Direct(observation) => format!("direct {}", observation.operation),
         Seen::Bad { code, .. } => code.to_owned(),
     };

@@ -18,9 +18,6 @@ pub(crate) fn check(config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
         say("source    none: `dormouse run` needs at least one [[sources]]")?;
     }
     say(&format!("in use    {}", table.in_use_names().join(", ")))?;
-    say(&format!(
-        "idle      after {}",
-        humantime::format_duration(config.verdicts.idle_after)
-    ))?;
+    say(&format!("idle      after {}", humantime::format_duration(config.verdicts.idle_after)))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -16,18 +16,9 @@ const EXIT_NO_SUCH_KEY: u8 = 3;
 
 /// Lists keys.
 pub(crate) fn keys(args: &KeysArgs, choice: &StoreChoice) -> anyhow::Result<ExitCode> {
-    let account: Option<AccountId> = args
-        .account
-        .as_deref()
-        .map(str::parse)
-        .transpose()
-        .context("--account")?;
-    let region: Option<Region> = args
-        .region
-        .as_deref()
-        .map(str::parse)
-        .transpose()
-        .context("--region")?;
+    let account: Option<AccountId> =
+        args.account.as_deref().map(str::parse).transpose().context("--account")?;
+    let region: Option<Region> = args.region.as_deref().map(str::parse).transpose().context("--region")?;
     let view = read_store(&choice.store)?;
     let judge = judge_at(WallClock.now_seconds(), choice.idle_after);
     let mut documents = Vec::new();
@@ -69,10 +60,7 @@ pub(crate) fn key(args: &KeyArgs, choice: &StoreChoice) -> anyhow::Result<ExitCo
     match args.output {
         Output::Json => {
             let history = show::HistoryDocument::from(history);
-            show::json::print(&WithHistory {
-                key: document,
-                history,
-            })?;
+            show::json::print(&WithHistory { key: document, history })?;
         }
         Output::Csv => show::csv::keys(vec![document])?,
         Output::Table => show::table::key(&document, &history, WallClock.now_seconds())?,
@@ -81,9 +69,7 @@ pub(crate) fn key(args: &KeyArgs, choice: &StoreChoice) -> anyhow::Result<ExitCo
 }
 
 fn no_such_key(key: KeyArn, view: &StoreView) -> String {
-    let attempts = view
-        .ledger
-        .with(key, |state| view.ledger.counts_of(key, state).attempts);
+    let attempts = view.ledger.with(key, |state| view.ledger.counts_of(key, state).attempts);
     match attempts {
         Some(attempts) => {
             format!("{key}: no use or change of it was ever seen, only failed attempts ({attempts})")

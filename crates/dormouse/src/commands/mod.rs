@@ -10,6 +10,7 @@ pub(crate) mod status;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context;
 use dormouse_ledger::Verdict;
 use dormouse_model::EventTime;
 
@@ -31,16 +32,11 @@ impl StoreChoice {
             } else {
                 VerdictsConfig::default().idle_after
             };
-            return Ok(Self {
-                store: store.clone(),
-                idle_after,
-            });
+            return Ok(Self { store: store.clone(), idle_after });
         }
-        let config = Config::read(&cli.config)?;
-        Ok(Self {
-            store: config.store.path,
-            idle_after: config.verdicts.idle_after,
-        })
+        let config =
+            Config::read(&cli.config).context("no --store FILE was named, so the configuration is read")?;
+        Ok(Self { store: config.store.path, idle_after: config.verdicts.idle_after })
     }
 }
 

@@ -31,10 +31,7 @@ pub(crate) fn quarantine(args: &QuarantineArgs, store: &Path) -> anyhow::Result<
             }
         }
         QuarantineCommand::Show { id, .. } => {
-            let message = reader
-                .quarantine(id - 1, 1)?
-                .into_iter()
-                .find(|message| message.id == *id);
+            let message = reader.quarantine(id - 1, 1)?.into_iter().find(|message| message.id == *id);
             let Some(message) = message else {
                 show::complain(&format!(
                     "there is no message {id} in the quarantine; see `dormouse quarantine list`"

@@ -50,9 +50,7 @@ async fn consume(config: Config) -> anyhow::Result<ExitCode> {
     let mut sources = Sources::default();
     for source in &config.sources {
         let SourceKind::Sqs = source.kind;
-        sources
-            .start(source, &pipeline, &stop, config.ingest.shutdown_grace)
-            .await?;
+        sources.start(source, &pipeline, &stop, config.ingest.shutdown_grace).await?;
     }
     let pipeline_stop = CancellationToken::new();
     let pipeline = watch_over(pipeline, pipeline_stop.clone(), stop.clone());
@@ -75,10 +73,7 @@ fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
         };
-        tracing::info!(
-            signal = name,
-            "stopping: what was received is committed and acknowledged first"
-        );
+        tracing::info!(signal = name, "stopping: what was received is committed and acknowledged first");
         stop.cancel();
     });
     Ok(())
@@ -90,10 +85,8 @@ async fn open_pipeline(config: &Config) -> anyhow::Result<Pipeline> {
         keep_days: config.store.keep_days,
         ..SqliteOptions::at(&config.store.path)
     };
-    let limits = Limits {
-        future_tolerance_seconds: seconds(config.ingest.future_tolerance),
-        ..Limits::default()
-    };
+    let limits =
+        Limits { future_tolerance_seconds: seconds(config.ingest.future_tolerance), ..Limits::default() };
     let decoder = Arc::new(Decoder::new(config.operation_table()?, limits));
     let options = PipelineOptions {
         epoch_interval: config.ingest.epoch_interval,
@@ -136,18 +129,9 @@ impl Sources {
         options.max_pollers = config.max_pollers;
         options.visibility_timeout = config.visibility_timeout;
         options.wait_time = config.wait_time;
-        let region = config
-            .region
-            .clone()
-            .or_else(|| options.region().map(|region| region.to_string()));
-        let aws = AwsOptions {
-            region,
-            endpoint_url: config.endpoint_url.clone(),
-            profile: None,
-        };
-        let sdk = dormouse_aws::load_config(&aws)
-            .await
-            .with_context(|| format!("source {}", config.name))?;
+        let region = config.region.clone().or_else(|| options.region().map(|region| region.to_string()));
+        let aws = AwsOptions { region, endpoint_url: config.endpoint_url.clone(), profile: None };
+        let sdk = dormouse_aws::load_config(&aws).await.with_context(|| format!("source {}", config.name))?;
         let source = SqsSource::new(&aws_sdk_sqs::Client::new(&sdk), options);
         report_queue(&source, &config.name).await;
         let on_poison = match config.on_poison {
@@ -157,8 +141,7 @@ impl Sources {
         let intake = Arc::new(pipeline.intake(on_poison));
         self.stats.push((config.name.clone(), source.stats()));
         let (name, stop) = (config.name.clone(), stop.clone());
-        self.tasks
-            .spawn(async move { (name, source.run(intake, stop, grace).await) });
+        self.tasks.spawn(async move { (name, source.run(intake, stop, grace).await) });
         Ok(())
     }
 

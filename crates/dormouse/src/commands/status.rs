@@ -74,11 +74,7 @@ fn print(status: &StatusDocument) -> std::io::Result<()> {
     ))?;
     for (name, operation) in &status.unknown.operations {
         let name = show::printable(name);
-        let holds = if operation.hold_back > 0 {
-            ", holds \"unused\" back"
-        } else {
-            ""
-        };
+        let holds = if operation.hold_back > 0 { ", holds \"unused\" back" } else { "" };
         say(&format!(
             "unknown operation      {name}: {} calls, last {}{holds}",
             operation.calls, operation.last
@@ -86,10 +82,7 @@ fn print(status: &StatusDocument) -> std::io::Result<()> {
     }
     for (name, unresolved) in &status.unknown.unresolved {
         let name = show::printable(name);
-        say(&format!(
-            "unresolved name        {name}: {} times, last {}",
-            unresolved.count, unresolved.last
-        ))?;
+        say(&format!("unresolved name        {name}: {} times, last {}", unresolved.count, unresolved.last))?;
     }
     Ok(())
 }

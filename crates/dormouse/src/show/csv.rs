@@ -54,10 +54,7 @@ fn fields(key: &KeyDocument) -> [String; COLUMNS.len()] {
         key.region.to_string(),
         key.id.clone(),
         key.state.map(|state| state.name().to_owned()).unwrap_or_default(),
-        key.aliases
-            .as_ref()
-            .map(|aliases| aliases.join(" "))
-            .unwrap_or_default(),
+        key.aliases.as_ref().map(|aliases| aliases.join(" ")).unwrap_or_default(),
         last_use.map(|last| last.at.to_string()).unwrap_or_default(),
         text(last_use.map(|last| &last.operation)),
         text(last_use.and_then(|last| last.principal.as_ref())),
@@ -65,9 +62,7 @@ fn fields(key: &KeyDocument) -> [String; COLUMNS.len()] {
         text(last_use.and_then(|last| last.invoked_by.as_ref())),
         text(last_use.and_then(|last| last.source_ip.as_ref())),
         text(last_use.map(|last| &last.event_id)),
-        context
-            .map(|context| serde_json::to_string(context).unwrap_or_default())
-            .unwrap_or_default(),
+        context.map(|context| serde_json::to_string(context).unwrap_or_default()).unwrap_or_default(),
         attempt.map(|attempt| attempt.at.to_string()).unwrap_or_default(),
         text(attempt.and_then(|attempt| attempt.error_code.as_ref())),
         key.wanted.map_or(0, |wanted| wanted.count).to_string(),

@@ -32,11 +32,7 @@ struct KeysDocument {
 /// Prints all keys, sorted by ARN.
 pub(crate) fn keys(mut keys: Vec<KeyDocument>) -> anyhow::Result<()> {
     sort_by_arn(&mut keys);
-    print(&KeysDocument {
-        total: keys.len(),
-        keys,
-        next: None,
-    })
+    print(&KeysDocument { total: keys.len(), keys, next: None })
 }
 
 /// Prints what a replay found: `{"keys":[…sorted by arn…],"records":{…}}`, a key a line. The keys are put into words by
@@ -67,17 +63,11 @@ pub(crate) fn replay(
     // So many at a time that the texts held back stay small.
     for some in keys.chunks(threads * KEYS_A_THREAD) {
         let texts: Vec<_> = std::thread::scope(|scope| {
-            let handles: Vec<_> = some
-                .chunks(KEYS_A_THREAD)
-                .map(|part| scope.spawn(|| write(part)))
-                .collect();
+            let handles: Vec<_> =
+                some.chunks(KEYS_A_THREAD).map(|part| scope.spawn(|| write(part))).collect();
             handles
                 .into_iter()
-                .map(|handle| {
-                    handle
-                        .join()
-                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                })
+                .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
                 .collect()
         });
         for text in texts {

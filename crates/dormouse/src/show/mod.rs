@@ -74,10 +74,7 @@ struct DayDocument {
 
 impl From<KeyHistory> for HistoryDocument {
     fn from(history: KeyHistory) -> Self {
-        let day = |(day, counts)| DayDocument {
-            day: date(start_of_day(day)),
-            counts,
-        };
+        let day = |(day, counts)| DayDocument { day: date(start_of_day(day)), counts };
         Self {
             daily: history.days.into_iter().map(day).collect(),
             users: history.users,

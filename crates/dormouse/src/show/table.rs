@@ -16,9 +16,7 @@ const MOST_LINES: usize = 20;
 
 fn new_table(columns: &[&str]) -> Table {
     let mut table = Table::new();
-    table
-        .load_preset(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(columns.iter().copied());
     table
 }
@@ -32,30 +30,15 @@ fn print(table: &Table) -> std::io::Result<()> {
 
 /// Keys, the most recently used first.
 pub(crate) fn keys(mut keys: Vec<KeyDocument>, now: EventTime) -> std::io::Result<()> {
-    keys.sort_by_cached_key(|key| {
-        (
-            Reverse(key.last_use.as_ref().map(|last| last.at)),
-            key.arn.to_string(),
-        )
-    });
-    let mut table = new_table(&[
-        "KEY",
-        "LAST USE",
-        "OPERATION",
-        "BY",
-        "USES",
-        "ATTEMPTS",
-        "STATE",
-        "VERDICT",
-    ]);
+    keys.sort_by_cached_key(|key| (Reverse(key.last_use.as_ref().map(|last| last.at)), key.arn.to_string()));
+    let mut table =
+        new_table(&["KEY", "LAST USE", "OPERATION", "BY", "USES", "ATTEMPTS", "STATE", "VERDICT"]);
     for key in &keys {
         let last_use = key.last_use.as_ref();
         table.add_row([
             name_of(key),
             last_use.map_or("never seen".to_owned(), |last| ago(last.at, now)),
-            last_use
-                .map(|last| printable(&last.operation).into_owned())
-                .unwrap_or_default(),
+            last_use.map(|last| printable(&last.operation).into_owned()).unwrap_or_default(),
             last_use
                 .map(|last| caller(last.principal.as_deref(), last.invoked_by.as_deref()))
                 .unwrap_or_default(),
@@ -117,35 +100,18 @@ fn ago(at: EventTime, now: EventTime) -> String {
 pub(crate) fn key(key: &KeyDocument, history: &KeyHistory, now: EventTime) -> std::io::Result<()> {
     let line = |name: &str, value: &str| say(&format!("{name:<14} {}", printable(value)));
     line("key", &key.arn.to_string())?;
-    line(
-        "aliases",
-        &key.aliases
-            .as_ref()
-            .map_or("unknown".into(), |aliases| aliases.join(", ")),
-    )?;
+    line("aliases", &key.aliases.as_ref().map_or("unknown".into(), |aliases| aliases.join(", ")))?;
     line("state", key.state.map_or("unknown", |state| state.name()))?;
-    line(
-        "created",
-        &key.created.map_or("unknown".into(), |at| at.to_string()),
-    )?;
+    line("created", &key.created.map_or("unknown".into(), |at| at.to_string()))?;
     for (tag, value) in key.tags.iter().flatten() {
         line("tag", &format!("{tag} = {value}"))?;
     }
-    line(
-        "verdict",
-        &format!("{}: {}", verdict_name(key), key.verdict.evidence.join("; ")),
-    )?;
+    line("verdict", &format!("{}: {}", verdict_name(key), key.verdict.evidence.join("; ")))?;
     match &key.last_use {
         None => line("last use", "none seen")?,
         Some(last) => {
-            line(
-                "last use",
-                &format!("{} ({}) {}", last.at, ago(last.at, now), last.operation),
-            )?;
-            line(
-                "  by",
-                &caller(last.principal.as_deref(), last.invoked_by.as_deref()),
-            )?;
+            line("last use", &format!("{} ({}) {}", last.at, ago(last.at, now), last.operation))?;
+            line("  by", &caller(last.principal.as_deref(), last.invoked_by.as_deref()))?;
             line("  session", last.session.as_deref().unwrap_or("-"))?;
             line("  from", last.source_ip.as_deref().unwrap_or("-"))?;
             line("  event", &last.event_id)?;
@@ -158,31 +124,17 @@ pub(crate) fn key(key: &KeyDocument, history: &KeyHistory, now: EventTime) -> st
         let error = attempt.error_code.as_deref().unwrap_or("failed");
         line(
             "last attempt",
-            &format!(
-                "{} ({}) {}: {error}",
-                attempt.at,
-                ago(attempt.at, now),
-                attempt.operation
-            ),
+            &format!("{} ({}) {}: {error}", attempt.at, ago(attempt.at, now), attempt.operation),
         )?;
         line("  by", &caller(attempt.principal.as_deref(), None))?;
     }
     if let Some(wanted) = key.wanted {
         line(
             "still wanted",
-            &format!(
-                "{} failed calls from {} to {}",
-                wanted.count, wanted.since, wanted.last
-            ),
+            &format!("{} failed calls from {} to {}", wanted.count, wanted.since, wanted.last),
         )?;
     }
-    line(
-        "counted",
-        &format!(
-            "{} uses, {} attempts, {} changes",
-            key.uses, key.attempts, key.changes
-        ),
-    )?;
+    line("counted", &format!("{} uses, {} attempts, {} changes", key.uses, key.attempts, key.changes))?;
     users(history)?;
     days(history)?;
     changes(history)
@@ -244,11 +196,7 @@ fn changes(history: &KeyHistory) -> std::io::Result<()> {
     let mut table = new_table(&["CHANGED", "OPERATION", "BY"]);
     for change in history.changes.iter().rev().take(MOST_LINES) {
         let operation = printable(&change.operation).into_owned();
-        table.add_row([
-            change.at.to_string(),
-            operation,
-            caller(change.principal.as_deref(), None),
-        ]);
+        table.add_row([change.at.to_string(), operation, caller(change.principal.as_deref(), None)]);
     }
     say("")?;
     print(&table)
@@ -271,16 +219,8 @@ pub(crate) fn records(records: RecordsDocument) -> std::io::Result<()> {
 
 /// The quarantine's messages, without their bodies.
 pub(crate) fn quarantine(messages: &[StoredQuarantined]) -> std::io::Result<()> {
-    let mut table = new_table(&[
-        "ID",
-        "LAST SEEN",
-        "TIMES",
-        "SOURCE",
-        "ACCOUNT",
-        "REASON",
-        "BYTES",
-        "AGAIN AT",
-    ]);
+    let mut table =
+        new_table(&["ID", "LAST SEEN", "TIMES", "SOURCE", "ACCOUNT", "REASON", "BYTES", "AGAIN AT"]);
     for message in messages {
         table.add_row([
             message.id.to_string(),

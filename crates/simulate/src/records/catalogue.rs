@@ -19,14 +19,8 @@ pub enum KeyClass {
 
 impl KeyClass {
     /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Symmetric,
-        Self::Asymmetric,
-        Self::Signing,
-        Self::Mac,
-        Self::Agreement,
-        Self::Encapsulation,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Symmetric, Self::Asymmetric, Self::Signing, Self::Mac, Self::Agreement, Self::Encapsulation];
 
     /// The key spec and key usage as KMS names them.
     pub const fn spec_and_usage(self) -> (&'static str, &'static str) {
@@ -72,10 +66,7 @@ pub(super) const ROWS: &[Row] = &[
     row("Encrypt", Sort::Use(KeyClass::Symmetric)),
     row("GenerateDataKey", Sort::Use(KeyClass::Symmetric)),
     row("GenerateDataKeyPair", Sort::Use(KeyClass::Symmetric)),
-    row(
-        "GenerateDataKeyPairWithoutPlaintext",
-        Sort::Use(KeyClass::Symmetric),
-    ),
+    row("GenerateDataKeyPairWithoutPlaintext", Sort::Use(KeyClass::Symmetric)),
     row("GenerateDataKeyWithoutPlaintext", Sort::Use(KeyClass::Symmetric)),
     row("ReEncrypt", Sort::ReEncrypt),
     row("GetPublicKey", Sort::Use(KeyClass::Asymmetric)),

@@ -21,11 +21,7 @@ pub fn deliveries(count: usize, options: DeliveryOptions) -> Vec<usize> {
         let mut copies = 0;
         while copies < 3 && random.f64() < options.duplicates {
             copies += 1;
-            let within = if random.u8(..8) == 0 {
-                count - record
-            } else {
-                options.window
-            };
+            let within = if random.u8(..8) == 0 { count - record } else { options.window };
             plan.push((record + random.usize(..=within), record));
         }
     }

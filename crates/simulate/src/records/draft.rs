@@ -135,11 +135,7 @@ impl Draft<'_> {
             record.shown("vpcEndpointAccountId", self.recipient);
         }
         if !self.style.old {
-            let category = if self.event_type == "AwsVpceEvent" {
-                "NetworkActivity"
-            } else {
-                "Management"
-            };
+            let category = if self.event_type == "AwsVpceEvent" { "NetworkActivity" } else { "Management" };
             record.text("eventCategory", category);
         }
         if self.style.rich && self.direct && !self.style.old {

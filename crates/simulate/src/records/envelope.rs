@@ -87,10 +87,7 @@ pub fn sns(message: &str) -> String {
             "SigningCertURL",
             "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-example.pem",
         );
-        notification.text(
-            "UnsubscribeURL",
-            "https://sns.eu-west-1.amazonaws.com/?Action=Unsubscribe",
-        );
+        notification.text("UnsubscribeURL", "https://sns.eu-west-1.amazonaws.com/?Action=Unsubscribe");
     })
 }
 

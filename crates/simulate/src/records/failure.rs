@@ -14,10 +14,7 @@ pub(super) struct Failure {
 impl Failure {
     /// Whether it shows that somebody still needs the key: the key's own state stood in the way, or throttling.
     pub(super) fn shows_need(&self) -> bool {
-        matches!(
-            self.code,
-            "DisabledException" | "KMSInvalidStateException" | "ThrottlingException"
-        )
+        matches!(self.code, "DisabledException" | "KMSInvalidStateException" | "ThrottlingException")
     }
 
     pub(super) fn is_dry_run(&self) -> bool {
@@ -25,18 +22,11 @@ impl Failure {
     }
 
     pub(super) fn not_found(arn: &str) -> Self {
-        Self {
-            code: "NotFoundException",
-            message: format!("Key '{arn}' does not exist"),
-        }
+        Self { code: "NotFoundException", message: format!("Key '{arn}' does not exist") }
     }
 
     pub(super) fn denied(random: &mut fastrand::Rng, caller: &str, operation: &str, arn: &str) -> Self {
-        let code = if random.bool() {
-            "AccessDenied"
-        } else {
-            "AccessDeniedException"
-        };
+        let code = if random.bool() { "AccessDenied" } else { "AccessDeniedException" };
         let reason = match random.u8(..3) {
             0 => format!("because no identity-based policy allows the kms:{operation} action"),
             1 => format!("because no resource-based policy allows the kms:{operation} action"),
@@ -58,22 +48,15 @@ pub(super) fn by_state(
 ) -> Option<Failure> {
     let changes_a_dying_key = row.sort == Sort::Change && row.name != "CancelKeyDeletion";
     let refused = row.is_use() || (changes_a_dying_key && state == LifecycleState::PendingDeletion);
-    let invalid = |message: String| {
-        Some(Failure {
-            code: "KMSInvalidStateException",
-            message,
-        })
-    };
+    let invalid = |message: String| Some(Failure { code: "KMSInvalidStateException", message });
     match state {
         LifecycleState::Deleted => Some(Failure::not_found(arn)),
-        LifecycleState::Disabled if refused => Some(Failure {
-            code: "DisabledException",
-            message: format!("{arn} is disabled."),
-        }),
-        LifecycleState::PendingDeletion if refused && random.u8(..4) == 0 => Some(Failure {
-            code: "DisabledException",
-            message: format!("{arn} is pending deletion."),
-        }),
+        LifecycleState::Disabled if refused => {
+            Some(Failure { code: "DisabledException", message: format!("{arn} is disabled.") })
+        }
+        LifecycleState::PendingDeletion if refused && random.u8(..4) == 0 => {
+            Some(Failure { code: "DisabledException", message: format!("{arn} is pending deletion.") })
+        }
         LifecycleState::PendingDeletion if refused => invalid(format!("{arn} is pending deletion.")),
         _ => None,
     }
@@ -87,20 +70,16 @@ pub(super) fn by_chance(
     caller: &str,
     arn: &str,
 ) -> Failure {
-    let failure = |code: &'static str, message: &str| Failure {
-        code,
-        message: message.to_owned(),
-    };
+    let failure = |code: &'static str, message: &str| Failure { code, message: message.to_owned() };
     let can_be_dry = row.is_use() || matches!(row.name, "CreateGrant" | "RetireGrant" | "RevokeGrant");
     match random.u8(..12) {
         0 if row.is_use() => failure(
             "KMSInternalException",
             "The request was rejected because an internal exception occurred. The request can be retried.",
         ),
-        1 if row.is_use() => failure(
-            "DependencyTimeoutException",
-            "The system timed out while trying to fulfill the request.",
-        ),
+        1 if row.is_use() => {
+            failure("DependencyTimeoutException", "The system timed out while trying to fulfill the request.")
+        }
         2 | 3 if can_be_dry => failure(
             "DryRunOperationException",
             "The request would have succeeded, but the DryRun option is set.",
@@ -108,10 +87,7 @@ pub(super) fn by_chance(
         4 if row.is_use() => {
             let usage = class.map_or("ENCRYPT_DECRYPT", |class| class.spec_and_usage().1);
             let message = format!("{arn} key usage is {usage} which is not valid for {}.", row.name);
-            Failure {
-                code: "InvalidKeyUsageException",
-                message,
-            }
+            Failure { code: "InvalidKeyUsageException", message }
         }
         5 if matches!(row.name, "Decrypt" | "ReEncrypt") => failure(
             "IncorrectKeyException",
@@ -122,16 +98,9 @@ pub(super) fn by_chance(
             "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.",
         ),
         8 if row.is_use() => {
-            let trouble = [
-                "pending import",
-                "unavailable",
-                "in a custom key store that is not connected",
-            ];
+            let trouble = ["pending import", "unavailable", "in a custom key store that is not connected"];
             let message = format!("{arn} is {}.", trouble[random.usize(..trouble.len())]);
-            Failure {
-                code: "KMSInvalidStateException",
-                message,
-            }
+            Failure { code: "KMSInvalidStateException", message }
         }
         _ => Failure::denied(random, caller, row.name, arn),
     }

@@ -80,15 +80,7 @@ impl Generator {
         if operations.is_empty() {
             operations.push((1, &ROWS[0]));
         }
-        Self {
-            random,
-            shape,
-            mix,
-            world,
-            operations,
-            waiting: VecDeque::new(),
-            events: 0,
-        }
+        Self { random, shape, mix, world, operations, waiting: VecDeque::new(), events: 0 }
     }
 
     /// The keys there are, in the states that the records so far left them in.
@@ -164,8 +156,7 @@ impl Generator {
 
     /// Somebody who administers keys: one of the roles that stand first.
     fn choose_operator(&mut self, account: usize) -> usize {
-        self.random
-            .usize(..OPERATORS.min(self.world.accounts[account].principals.len()))
+        self.random.usize(..OPERATORS.min(self.world.accounts[account].principals.len()))
     }
 
     /// The account that calls: the owner, or now and then another.
@@ -174,11 +165,7 @@ impl Generator {
         let accounts = self.world.accounts.len();
         let foreign =
             accounts > 1 && !self.world.keys[key].aws_managed && self.happens(self.mix.cross_account);
-        let account = if foreign {
-            (owner + self.random.usize(1..accounts)) % accounts
-        } else {
-            owner
-        };
+        let account = if foreign { (owner + self.random.usize(1..accounts)) % accounts } else { owner };
         (account, self.choose_principal(account))
     }
 
@@ -188,18 +175,8 @@ impl Generator {
         let internal_account = old && self.random.u8(..4) == 0;
         let misplaced = !bare && self.happens(self.mix.misplaced);
         let home = self.world.keys[key].arn.region();
-        let region = self
-            .world
-            .regions
-            .iter()
-            .copied()
-            .find(|&region| misplaced && region != home);
-        let style = Style {
-            old,
-            internal_account,
-            rich: self.shape.rich,
-            pad_to: self.shape.pad_to,
-        };
+        let region = self.world.regions.iter().copied().find(|&region| misplaced && region != home);
+        let style = Style { old, internal_account, rich: self.shape.rich, pad_to: self.shape.pad_to };
         Looks { style, bare, region }
     }
 
@@ -209,34 +186,18 @@ impl Generator {
         }
         let class = match row.name {
             "GetPublicKey" => {
-                let classes = [
-                    KeyClass::Asymmetric,
-                    KeyClass::Signing,
-                    KeyClass::Agreement,
-                    KeyClass::Encapsulation,
-                ];
+                let classes =
+                    [KeyClass::Asymmetric, KeyClass::Signing, KeyClass::Agreement, KeyClass::Encapsulation];
                 classes[self.random.usize(..classes.len())]
             }
             "Encrypt" | "Decrypt" if self.random.u8(..16) == 0 => KeyClass::Asymmetric,
             _ => usual,
         };
         let failing = self.happens(self.mix.failed);
-        let key = self
-            .aim(failing)
-            .unwrap_or_else(|| self.world.choose(&mut self.random, class));
+        let key = self.aim(failing).unwrap_or_else(|| self.world.choose(&mut self.random, class));
         let caller = self.choose_caller(key);
         let failure = self.fail(row, key, caller, failing);
-        self.record_call(
-            &Call {
-                row,
-                key,
-                destination: None,
-                caller,
-                other: "",
-                failure,
-            },
-            time,
-        )
+        self.record_call(&Call { row, key, destination: None, caller, other: "", failure }, time)
     }
 
     /// A key that is out of use, for one in three of the calls that are to fail.
@@ -246,23 +207,13 @@ impl Generator {
             return None;
         }
         let place = self.random.usize(..out_of_use);
-        self.world
-            .disabled
-            .iter()
-            .chain(&self.world.pending)
-            .nth(place)
-            .copied()
+        self.world.disabled.iter().chain(&self.world.pending).nth(place).copied()
     }
 
     /// Why the call fails, if it does: because of the key's state, or because it is to.
     fn fail(&mut self, row: &Row, key: usize, caller: (usize, usize), failing: bool) -> Option<Failure> {
         let Self { random, world, .. } = self;
-        let Key {
-            arn_text,
-            state,
-            class,
-            ..
-        } = &world.keys[key];
+        let Key { arn_text, state, class, .. } = &world.keys[key];
         let caller = &world.accounts[caller.0].principals[caller.1].arn;
         failure::by_state(random, *state, row, arn_text)
             .or_else(|| failing.then(|| failure::by_chance(random, row, Some(*class), caller, arn_text)))
@@ -270,9 +221,8 @@ impl Generator {
 
     fn re_encrypt(&mut self, row: &'static Row, time: EventTime) -> Generated {
         let failing = self.happens(self.mix.failed);
-        let key = self
-            .aim(failing)
-            .unwrap_or_else(|| self.world.choose(&mut self.random, KeyClass::Symmetric));
+        let key =
+            self.aim(failing).unwrap_or_else(|| self.world.choose(&mut self.random, KeyClass::Symmetric));
         let owner = self.world.account_of(key);
         let caller = (owner, self.choose_principal(owner));
         let crosses = self.happens(self.mix.cross_account);
@@ -280,29 +230,12 @@ impl Generator {
         let neighbour = self.world.neighbour(&mut self.random, key, !crosses);
         let destination = neighbour.filter(|_| !same_key).unwrap_or(key);
         let failure = self.fail(row, key, caller, failing);
-        self.record_call(
-            &Call {
-                row,
-                key,
-                destination: Some(destination),
-                caller,
-                other: "",
-                failure,
-            },
-            time,
-        )
+        self.record_call(&Call { row, key, destination: Some(destination), caller, other: "", failure }, time)
     }
 
     /// Writes a call on a key: one record, and a second one that waits if another account owns a key.
     fn record_call(&mut self, call: &Call<'_>, time: EventTime) -> Generated {
-        let Call {
-            row,
-            key,
-            destination,
-            caller,
-            failure,
-            ..
-        } = call;
+        let Call { row, key, destination, caller, failure, .. } = call;
         let mut looks = self.choose_looks(row, *key);
         let hidden = looks.bare || (is_denied(failure.as_ref()) && self.random.bool());
         if hidden {
@@ -323,24 +256,15 @@ impl Generator {
             time,
         };
         let parameters = parameters(&mut self.random, &asked, failure.is_none());
-        let keys: Vec<usize> = [Some(*key), destination.filter(|other| other != key)]
-            .into_iter()
-            .flatten()
-            .collect();
+        let keys: Vec<usize> =
+            [Some(*key), destination.filter(|other| other != key)].into_iter().flatten().collect();
         let foreign_owner = keys
             .iter()
             .map(|&key| self.world.account_of(key))
             .find(|&owner| owner != caller.0 && failure.is_none());
         let Some(owner) = foreign_owner else {
             let ids = self.random_ids();
-            let copy = OneCopy {
-                call,
-                keys: &keys,
-                hidden,
-                recipient: caller.0,
-                shared: None,
-                looks,
-            };
+            let copy = OneCopy { call, keys: &keys, hidden, recipient: caller.0, shared: None, looks };
             return self.copy(&copy, parameters, time, ids);
         };
 
@@ -349,41 +273,17 @@ impl Generator {
         let shared = Some(self.random.u128(..));
         let only_own = self.random.bool();
         let own = |account: usize| {
-            keys.iter()
-                .copied()
-                .filter(|&key| self.world.account_of(key) == account)
-                .collect()
+            keys.iter().copied().filter(|&key| self.world.account_of(key) == account).collect()
         };
         let partial = keys.len() > 1;
-        let callers_keys: Vec<usize> = if partial && only_own {
-            own(caller.0)
-        } else {
-            keys.clone()
-        };
+        let callers_keys: Vec<usize> = if partial && only_own { own(caller.0) } else { keys.clone() };
         let owners_keys: Vec<usize> = if partial { own(owner) } else { keys.clone() };
-        let repeated = Parameters {
-            request: parameters.request.clone(),
-            ..Parameters::default()
-        };
-        let second = OneCopy {
-            call,
-            keys: &owners_keys,
-            hidden: false,
-            recipient: owner,
-            shared,
-            looks,
-        };
+        let repeated = Parameters { request: parameters.request.clone(), ..Parameters::default() };
+        let second = OneCopy { call, keys: &owners_keys, hidden: false, recipient: owner, shared, looks };
         let ids = (request_id, self.random.u128(..));
         let second = self.copy(&second, repeated, time, ids);
         self.waiting.push_back(second);
-        let first = OneCopy {
-            call,
-            keys: &callers_keys,
-            hidden: false,
-            recipient: caller.0,
-            shared,
-            looks,
-        };
+        let first = OneCopy { call, keys: &callers_keys, hidden: false, recipient: caller.0, shared, looks };
         self.copy(&first, parameters, time, (request_id, event_id))
     }
 
@@ -399,35 +299,14 @@ impl Generator {
         time: EventTime,
         ids: (u128, u128),
     ) -> Generated {
-        let &OneCopy {
-            call,
-            keys,
-            hidden,
-            recipient,
-            shared,
-            looks,
-        } = copy;
+        let &OneCopy { call, keys, hidden, recipient, shared, looks } = copy;
         let caller = &self.world.accounts[call.caller.0].principals[call.caller.1];
-        let identity = if recipient == call.caller.0 {
-            &caller.identity
-        } else {
-            &caller.foreign_identity
-        };
+        let identity = if recipient == call.caller.0 { &caller.identity } else { &caller.foreign_identity };
         let mut resources: Vec<Resource<'_>> = keys.iter().map(|&key| self.resource(key)).collect();
         let alias_arn = self.alias_arn(call);
         if let Some(arn) = &alias_arn {
-            let place = if ids.1.is_multiple_of(2) {
-                0
-            } else {
-                resources.len()
-            };
-            resources.insert(
-                place,
-                Resource {
-                    arn,
-                    account: self.world.keys[call.key].arn.account(),
-                },
-            );
+            let place = if ids.1.is_multiple_of(2) { 0 } else { resources.len() };
+            resources.insert(place, Resource { arn, account: self.world.keys[call.key].arn.account() });
         }
         let draft = Draft {
             parameters,
@@ -470,20 +349,13 @@ impl Generator {
             recipient: self.world.accounts[recipient].id,
             service_details: None,
             direct: !caller.is_service,
-            style: Style {
-                rich: self.shape.rich,
-                pad_to: self.shape.pad_to,
-                ..Style::default()
-            },
+            style: Style { rich: self.shape.rich, pad_to: self.shape.pad_to, ..Style::default() },
         }
     }
 
     fn resource(&self, key: usize) -> Resource<'_> {
         let key = &self.world.keys[key];
-        Resource {
-            arn: &key.arn_text,
-            account: key.arn.account(),
-        }
+        Resource { arn: &key.arn_text, account: key.arn.account() }
     }
 
     fn alias_arn(&self, call: &Call<'_>) -> Option<String> {
@@ -502,13 +374,7 @@ impl Generator {
             _ => return Vec::new(),
         };
         let wanted = failure.is_some_and(Failure::shows_need);
-        keys.iter()
-            .map(|&key| Said {
-                key: self.world.keys[key].arn,
-                kind,
-                wanted,
-            })
-            .collect()
+        keys.iter().map(|&key| Said { key: self.world.keys[key].arn, kind, wanted }).collect()
     }
 
     fn finish(&self, draft: &Draft<'_>, says: Vec<Said>) -> Generated {
@@ -551,19 +417,13 @@ impl Generator {
     fn phantom(&mut self, row: &'static Row, time: EventTime) -> Generated {
         let account = self.random.usize(..self.world.accounts.len());
         let principal = self.choose_principal(account);
-        let (region, ids) = (
-            self.world.regions[self.random.usize(..self.world.regions.len())],
-            self.random_ids(),
-        );
+        let (region, ids) =
+            (self.world.regions[self.random.usize(..self.world.regions.len())], self.random_ids());
         let elsewhere = self.random.u8(..3) == 0;
         let owner = AccountId::from_number(999_988_887_777)
             .filter(|_| elsewhere)
             .unwrap_or(self.world.accounts[account].id);
-        let key = KeyArn::from_parts(
-            region,
-            owner,
-            &Uuid::from_random(self.random.u128(..)).to_string(),
-        );
+        let key = KeyArn::from_parts(region, owner, &Uuid::from_random(self.random.u128(..)).to_string());
         let Ok(key) = key else {
             return self.other_service(time);
         };
@@ -582,22 +442,10 @@ impl Generator {
             region,
             parameters,
             failure: Some(&failure),
-            resources: shown.then(|| {
-                vec![Resource {
-                    arn: &arn,
-                    account: owner,
-                }]
-            }),
+            resources: shown.then(|| vec![Resource { arn: &arn, account: owner }]),
             ..self.draft(row, caller, &caller.identity, account, time, ids)
         };
-        self.finish(
-            &draft,
-            vec![Said {
-                key,
-                kind: Kind::Attempt,
-                wanted: false,
-            }],
-        )
+        self.finish(&draft, vec![Said { key, kind: Kind::Attempt, wanted: false }])
     }
 
     fn asked_without_key<'a>(&self, row: &Row, key_id: Option<&'a str>, time: EventTime) -> Asked<'a> {
@@ -621,26 +469,14 @@ impl Generator {
         let caller = (owner, self.choose_principal(owner));
         let failing = self.happens(self.mix.failed);
         let failure = self.fail(row, key, caller, failing);
-        self.record_call(
-            &Call {
-                row,
-                key,
-                destination: None,
-                caller,
-                other: "",
-                failure,
-            },
-            time,
-        )
+        self.record_call(&Call { row, key, destination: None, caller, other: "", failure }, time)
     }
 
     fn keyless(&mut self, row: &'static Row, failing: bool, time: EventTime) -> Generated {
         let account = self.random.usize(..self.world.accounts.len());
         let principal = self.choose_operator(account);
-        let (region, ids) = (
-            self.world.regions[self.random.usize(..self.world.regions.len())],
-            self.random_ids(),
-        );
+        let (region, ids) =
+            (self.world.regions[self.random.usize(..self.world.regions.len())], self.random_ids());
         let asked = self.asked_without_key(row, None, time);
         let parameters = parameters(&mut self.random, &asked, false);
         let caller = self.world.accounts[account].principals[principal].arn.clone();
@@ -662,22 +498,12 @@ impl Generator {
         let principal = self.choose_principal(owner);
         let name = UNKNOWN[self.random.usize(..UNKNOWN.len())];
         let ids = self.random_ids();
-        let row = Row {
-            name,
-            sort: if name.starts_with("Get") {
-                Sort::Read
-            } else {
-                Sort::Keyless
-            },
-        };
+        let row = Row { name, sort: if name.starts_with("Get") { Sort::Read } else { Sort::Keyless } };
         let caller = &self.world.accounts[owner].principals[principal];
         let request = object_text(|request| request.shown("keyId", self.world.keys[key].arn.id()));
         let draft = Draft {
             region: self.world.keys[key].arn.region(),
-            parameters: Parameters {
-                request: Some(request),
-                ..Parameters::default()
-            },
+            parameters: Parameters { request: Some(request), ..Parameters::default() },
             resources: Some(vec![self.resource(key)]),
             ..self.draft(&row, caller, &caller.identity, owner, time, ids)
         };
@@ -757,22 +583,14 @@ impl Generator {
             direct: false,
             ..self.draft(row, principal, &identity, owner, time, ids)
         };
-        let said = Said {
-            key: self.world.keys[key].arn,
-            kind: Kind::Change,
-            wanted: false,
-        };
+        let said = Said { key: self.world.keys[key].arn, kind: Kind::Change, wanted: false };
         self.finish(&draft, vec![said])
     }
 
     /// The change itself or, where the organisation has nothing to do it to, one that leads there.
     fn feasible(&self, row: &'static Row) -> Option<&'static Row> {
         let world = &self.world;
-        let otherwise = if world.may_silence() {
-            "ScheduleKeyDeletion"
-        } else {
-            HARMLESS_CHANGE
-        };
+        let otherwise = if world.may_silence() { "ScheduleKeyDeletion" } else { HARMLESS_CHANGE };
         let has_alias = |key: &Key| !key.aws_managed && !key.aliases.is_empty();
         let instead = match row.name {
             "CancelKeyDeletion" if world.pending.is_empty() => otherwise,
@@ -795,11 +613,7 @@ impl Generator {
         };
         let failing = self.happens(self.mix.failed);
         if row.name == "CreateKey" {
-            return if failing {
-                self.keyless(row, true, time)
-            } else {
-                self.create_key(row, time)
-            };
+            return if failing { self.keyless(row, true, time) } else { self.create_key(row, time) };
         }
         if row.name == "UpdatePrimaryRegion" && !failing {
             return self.update_primary_region(row, time);
@@ -809,17 +623,8 @@ impl Generator {
         let caller = (owner, self.choose_operator(owner));
         let failure = self.fail(row, key, caller, failing);
         let (key, other) = self.prepare(row, key, failure.is_none(), time);
-        let generated = self.record_call(
-            &Call {
-                row,
-                key,
-                destination: None,
-                caller,
-                other: &other,
-                failure,
-            },
-            time,
-        );
+        let generated =
+            self.record_call(&Call { row, key, destination: None, caller, other: &other, failure }, time);
         if generated.error_code.is_none() {
             self.apply(row, key);
         }
@@ -866,34 +671,20 @@ impl Generator {
                 let Some(alias) = world.keys[key].aliases.last().cloned() else {
                     return (key, "alias/none".to_owned());
                 };
-                let target = world
-                    .neighbour(&mut self.random, key, true)
-                    .filter(|_| row.name == "UpdateAlias");
+                let target =
+                    world.neighbour(&mut self.random, key, true).filter(|_| row.name == "UpdateAlias");
                 if succeeds {
                     world.keys[key].aliases.pop();
                     let new_home = target.or((row.name == "UpdateAlias").then_some(key));
-                    new_home
-                        .into_iter()
-                        .for_each(|home| world.keys[home].aliases.push(alias.clone()));
+                    new_home.into_iter().for_each(|home| world.keys[home].aliases.push(alias.clone()));
                 }
                 (target.filter(|_| succeeds).unwrap_or(key), alias.into())
             }
             "ReplicateKey" => {
-                let replica = if succeeds && world.may_grow() {
-                    world.add_replica(key, time)
-                } else {
-                    None
-                };
-                let elsewhere = || {
-                    world
-                        .regions
-                        .iter()
-                        .copied()
-                        .find(|&region| region != world.keys[key].arn.region())
-                };
-                let region = replica
-                    .map(|replica| world.keys[replica].arn.region())
-                    .or_else(elsewhere);
+                let replica = if succeeds && world.may_grow() { world.add_replica(key, time) } else { None };
+                let elsewhere =
+                    || world.regions.iter().copied().find(|&region| region != world.keys[key].arn.region());
+                let region = replica.map(|replica| world.keys[replica].arn.region()).or_else(elsewhere);
                 (key, region.map_or("eu-north-1", Region::name).to_owned())
             }
             "UpdatePrimaryRegion" => (key, "eu-north-1".to_owned()),
@@ -915,31 +706,14 @@ impl Generator {
     fn create_key(&mut self, row: &'static Row, time: EventTime) -> Generated {
         let account = self.random.usize(..self.world.accounts.len());
         let region = self.world.regions[self.random.usize(..self.world.regions.len())];
-        let class = if self.random.u8(..8) == 0 {
-            KeyClass::Signing
-        } else {
-            KeyClass::Symmetric
-        };
+        let class = if self.random.u8(..8) == 0 { KeyClass::Signing } else { KeyClass::Symmetric };
         let multi_region = self.random.u8(..8) == 0;
         let place = (self.world.accounts[account].id, region);
-        let Some(key) = self
-            .world
-            .add_young_key(&mut self.random, place, class, multi_region, time)
-        else {
+        let Some(key) = self.world.add_young_key(&mut self.random, place, class, multi_region, time) else {
             return self.keyless(row, true, time);
         };
         let caller = (account, self.choose_operator(account));
-        self.record_call(
-            &Call {
-                row,
-                key,
-                destination: None,
-                caller,
-                other: "",
-                failure: None,
-            },
-            time,
-        )
+        self.record_call(&Call { row, key, destination: None, caller, other: "", failure: None }, time)
     }
 
     /// Two records: one from the old primary Region, and one without resources from the new one.
@@ -958,28 +732,14 @@ impl Generator {
         let principal = &self.world.accounts[owner].principals[caller.1];
         let draft = Draft {
             region,
-            parameters: Parameters {
-                request: Some(request),
-                ..Parameters::default()
-            },
+            parameters: Parameters { request: Some(request), ..Parameters::default() },
             resources: Some(Vec::new()),
             ..self.draft(row, principal, &principal.identity, owner, time, ids)
         };
-        let said = Said {
-            key: self.world.keys[new].arn,
-            kind: Kind::Change,
-            wanted: false,
-        };
+        let said = Said { key: self.world.keys[new].arn, kind: Kind::Change, wanted: false };
         let second = self.finish(&draft, vec![said]);
         self.waiting.push_back(second);
-        let call = Call {
-            row,
-            key: old,
-            destination: None,
-            caller,
-            other: region.name(),
-            failure: None,
-        };
+        let call = Call { row, key: old, destination: None, caller, other: region.name(), failure: None };
         self.record_call(&call, time)
     }
 
@@ -999,10 +759,7 @@ impl Generator {
         let account = self.random.usize(..self.world.accounts.len());
         let principal = self.choose_principal(account);
         let ids = self.random_ids();
-        let row = Row {
-            name,
-            sort: Sort::Keyless,
-        };
+        let row = Row { name, sort: Sort::Keyless };
         let caller = &self.world.accounts[account].principals[principal];
         let request = object_text(|request| match name {
             "PutEventSelectors" => {
@@ -1012,24 +769,15 @@ impl Generator {
             "AssumeRole" => {
                 request.shown(
                     "roleArn",
-                    format_args!(
-                        "arn:aws:iam::{}:role/payments-api",
-                        self.world.accounts[account].id
-                    ),
+                    format_args!("arn:aws:iam::{}:role/payments-api", self.world.accounts[account].id),
                 );
-                request.text(
-                    "roleSessionName",
-                    if self.shape.hostile { HOSTILE[1] } else { "deploy" },
-                );
+                request.text("roleSessionName", if self.shape.hostile { HOSTILE[1] } else { "deploy" });
             }
             _ => request.text("name", "organisation"),
         });
         let draft = Draft {
             source,
-            parameters: Parameters {
-                request: Some(request),
-                ..Parameters::default()
-            },
+            parameters: Parameters { request: Some(request), ..Parameters::default() },
             read_only,
             ..self.draft(&row, caller, &caller.identity, account, time, ids)
         };
@@ -1059,12 +807,7 @@ struct OneCopy<'a> {
 
 /// The ARN of an alias of this key.
 fn alias_arn(key: KeyArn, alias: &str) -> String {
-    format!(
-        "arn:{}:kms:{}:{}:{alias}",
-        key.partition(),
-        key.region(),
-        key.account()
-    )
+    format!("arn:{}:kms:{}:{}:{alias}", key.partition(), key.region(), key.account())
 }
 
 fn is_denied(failure: Option<&Failure>) -> bool {

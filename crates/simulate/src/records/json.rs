@@ -27,10 +27,7 @@ pub(super) fn object_text(fill: impl FnOnce(&mut Object<'_>)) -> String {
 
 /// Appends a string with its quotes.
 pub(super) fn string(out: &mut String, text: &str) {
-    if text
-        .bytes()
-        .any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\')
-    {
+    if text.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
         // A string always serialises.
         out.push_str(&serde_json::to_string(text).unwrap_or_default());
     } else {

@@ -56,10 +56,7 @@ impl Mix {
             _ => 0,
         };
         Self {
-            operations: ROWS
-                .iter()
-                .map(|row| (row.name, weight(row.name, row.sort)))
-                .collect(),
+            operations: ROWS.iter().map(|row| (row.name, weight(row.name, row.sort))).collect(),
             failed: 0.005,
             phantom: 0.0005,
             cross_account: 0.02,

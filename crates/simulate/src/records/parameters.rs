@@ -53,10 +53,7 @@ pub(super) fn parameters(random: &mut fastrand::Rng, asked: &Asked<'_>, answered
 fn write_request(random: &mut fastrand::Rng, asked: &Asked<'_>, request: &mut Object<'_>) {
     let operation = asked.operation;
     if let Some(key_id) = asked.key_id
-        && !matches!(
-            operation,
-            "CreateAlias" | "UpdateAlias" | "DeleteAlias" | "CreateKey" | "ReEncrypt"
-        )
+        && !matches!(operation, "CreateAlias" | "UpdateAlias" | "DeleteAlias" | "CreateKey" | "ReEncrypt")
     {
         request.text("keyId", key_id);
     }
@@ -101,10 +98,9 @@ fn write_request(random: &mut fastrand::Rng, asked: &Asked<'_>, request: &mut Ob
         "EnableKeyRotation" => request.raw("rotationPeriodInDays", random.u32(90..=2_560)),
         "TagResource" => write_tags(random, asked, request),
         "UntagResource" => request.strings("tagKeys", [TAGS[random.usize(..TAGS.len())].0]),
-        "UpdateKeyDescription" => request.text(
-            "description",
-            free_text(random, asked, "Orders at rest, second generation"),
-        ),
+        "UpdateKeyDescription" => {
+            request.text("description", free_text(random, asked, "Orders at rest, second generation"))
+        }
         "GenerateRandom" => request.raw("numberOfBytes", 32),
         "ListKeys" | "ListAliases" if random.bool() => request.raw("limit", 100),
         "ListGrants" | "ListResourceTags" | "ListKeyPolicies" => request.raw("limit", 50),
@@ -147,13 +143,7 @@ fn write_use(random: &mut fastrand::Rng, asked: &Asked<'_>, request: &mut Object
             write_context(random, asked, "sourceEncryptionContext", asked.place, request);
             request.text("destinationKeyId", asked.destination.unwrap_or(""));
             request.text("destinationEncryptionAlgorithm", "SYMMETRIC_DEFAULT");
-            write_context(
-                random,
-                asked,
-                "destinationEncryptionContext",
-                asked.place + 1,
-                request,
-            );
+            write_context(random, asked, "destinationEncryptionContext", asked.place + 1, request);
         }
         "Sign" | "Verify" => {
             request.text("messageType", if random.bool() { "DIGEST" } else { "RAW" });
@@ -173,23 +163,19 @@ fn write_context(
     sort: usize,
     request: &mut Object<'_>,
 ) {
-    let (account, region) = asked.key.map_or_else(Default::default, |key| {
-        (key.arn.account().to_string(), key.arn.region().name())
-    });
+    let (account, region) = asked
+        .key
+        .map_or_else(Default::default, |key| (key.arn.account().to_string(), key.arn.region().name()));
     let thing = random.u32(..20);
     let kind = sort % 10;
     if kind == 9 {
         return;
     }
     request.object(name, |context| match kind {
-        0 => context.shown(
-            "aws:ebs:id",
-            format_args!("vol-{:017x}", 0xa11ce * u64::from(thing + 1)),
-        ),
-        1 => context.shown(
-            "aws:s3:arn",
-            format_args!("arn:aws:s3:::orders-{account}/2026/{thing:03}.parquet"),
-        ),
+        0 => context.shown("aws:ebs:id", format_args!("vol-{:017x}", 0xa11ce * u64::from(thing + 1))),
+        1 => {
+            context.shown("aws:s3:arn", format_args!("arn:aws:s3:::orders-{account}/2026/{thing:03}.parquet"))
+        }
         2 => {
             context.shown(
                 "SecretARN",
@@ -200,18 +186,14 @@ fn write_context(
                 Uuid::from_random(u128::from(thing) << 64 | 0x4000_8000_0000_0000_0001),
             );
         }
-        3 => context.shown(
-            "PARAMETER_ARN",
-            format_args!("arn:aws:ssm:{region}:{account}:parameter/app/{thing}"),
-        ),
+        3 => context
+            .shown("PARAMETER_ARN", format_args!("arn:aws:ssm:{region}:{account}:parameter/app/{thing}")),
         4 => {
             context.shown("aws:dynamodb:tableName", format_args!("orders-{thing}"));
             context.text("aws:dynamodb:subscriberId", &account);
         }
-        5 => context.shown(
-            "aws:logs:arn",
-            format_args!("arn:aws:logs:{region}:{account}:log-group:/app/{thing}:*"),
-        ),
+        5 => context
+            .shown("aws:logs:arn", format_args!("arn:aws:logs:{region}:{account}:log-group:/app/{thing}:*")),
         6 => context.shown("aws:rds:db-id", format_args!("db-EXAMPLE{thing:018}")),
         7 => context.shown(
             "aws:lambda:FunctionArn",
@@ -219,10 +201,7 @@ fn write_context(
         ),
         _ => {
             context.shown("tenant", format_args!("tenant-{thing}"));
-            context.any(
-                free_text(random, asked, "purpose"),
-                free_text(random, asked, "invoices"),
-            );
+            context.any(free_text(random, asked, "purpose"), free_text(random, asked, "invoices"));
         }
     });
 }
@@ -238,10 +217,7 @@ fn write_making(random: &mut fastrand::Rng, asked: &Asked<'_>, request: &mut Obj
             request.text("keySpec", spec);
             request.text("keyUsage", usage);
             request.text("origin", "AWS_KMS");
-            request.raw(
-                "multiRegion",
-                asked.key.is_some_and(|key| key.arn.is_multi_region()),
-            );
+            request.raw("multiRegion", asked.key.is_some_and(|key| key.arn.is_multi_region()));
             request.raw("bypassPolicyLockoutSafetyCheck", false);
             write_tags(random, asked, request);
         }
@@ -261,12 +237,7 @@ fn write_making(random: &mut fastrand::Rng, asked: &Asked<'_>, request: &mut Obj
             });
             request.strings(
                 "operations",
-                [
-                    "Decrypt",
-                    "GenerateDataKeyWithoutPlaintext",
-                    "CreateGrant",
-                    "RetireGrant",
-                ],
+                ["Decrypt", "GenerateDataKeyWithoutPlaintext", "CreateGrant", "RetireGrant"],
             );
         }
         "RevokeGrant" => request.shown("grantId", grant_id(random)),
@@ -290,12 +261,8 @@ fn write_key_store(operation: &str, request: &mut Object<'_>) {
     }
 }
 
-const TAGS: [(&str, &str); 4] = [
-    ("team", "payments"),
-    ("env", "prod"),
-    ("cost-center", "4711"),
-    ("data", "confidential"),
-];
+const TAGS: [(&str, &str); 4] =
+    [("team", "payments"), ("env", "prod"), ("cost-center", "4711"), ("data", "confidential")];
 
 fn write_tags(random: &mut fastrand::Rng, asked: &Asked<'_>, request: &mut Object<'_>) {
     let (name, value) = TAGS[random.usize(..TAGS.len())];
@@ -308,11 +275,7 @@ fn write_tags(random: &mut fastrand::Rng, asked: &Asked<'_>, request: &mut Objec
 
 /// A text that the caller may choose freely: the usual one, or now and then a hostile one if that is wanted.
 fn free_text<'t>(random: &mut fastrand::Rng, asked: &Asked<'_>, usual: &'t str) -> &'t str {
-    if asked.hostile && random.u8(..) < 64 {
-        HOSTILE[random.usize(..HOSTILE.len())]
-    } else {
-        usual
-    }
+    if asked.hostile && random.u8(..) < 64 { HOSTILE[random.usize(..HOSTILE.len())] } else { usual }
 }
 
 fn window(asked: &Asked<'_>) -> u32 {
@@ -430,20 +393,13 @@ struct Prose(EventTime);
 
 impl std::fmt::Display for Prose {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const MONTHS: [&str; 12] = [
-            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-        ];
+        const MONTHS: [&str; 12] =
+            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
         let text = self.0.to_string();
         let number = |from: usize| text[from..from + 2].parse::<usize>().unwrap_or(1);
         let half = if number(11) < 12 { "AM" } else { "PM" };
         let month = MONTHS[(number(5) - 1) % 12];
-        write!(
-            f,
-            "{month} {}, {} {} {half}",
-            number(8),
-            &text[..4],
-            &text[11..19]
-        )
+        write!(f, "{month} {}, {} {} {half}", number(8), &text[..4], &text[11..19])
     }
 }
 

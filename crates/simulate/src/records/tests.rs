@@ -9,10 +9,7 @@ use super::catalogue::{ROWS, UNKNOWN};
 use super::*;
 
 fn everything(seed: u64) -> Generator {
-    let shape = Shape {
-        hostile: true,
-        ..Shape::default()
-    };
+    let shape = Shape { hostile: true, ..Shape::default() };
     Generator::new(seed, shape, Mix::everything())
 }
 
@@ -22,10 +19,7 @@ fn parse(generated: &Generated) -> Value {
 
 #[test]
 fn the_same_seed_gives_the_same_records() {
-    assert_eq!(
-        everything(1).take_records(3_000),
-        everything(1).take_records(3_000)
-    );
+    assert_eq!(everything(1).take_records(3_000), everything(1).take_records(3_000));
     assert_ne!(everything(1).take_records(10), everything(2).take_records(10));
 }
 
@@ -85,11 +79,7 @@ fn what_is_said_follows_the_operations_table() {
 fn everything_occurs() {
     let records = everything(5).take_records(40_000);
     let operations: BTreeSet<&str> = records.iter().map(|generated| generated.operation).collect();
-    let wanted: Vec<&str> = ROWS
-        .iter()
-        .map(|row| row.name)
-        .chain(UNKNOWN.iter().copied())
-        .collect();
+    let wanted: Vec<&str> = ROWS.iter().map(|row| row.name).chain(UNKNOWN.iter().copied()).collect();
     for operation in wanted {
         assert!(operations.contains(operation), "{operation}");
     }
@@ -99,10 +89,7 @@ fn everything_occurs() {
         .map(|generated| generated.operation)
         .collect();
     assert!(ROWS.iter().all(|row| succeeded.contains(row.name)));
-    let codes: BTreeSet<&str> = records
-        .iter()
-        .filter_map(|generated| generated.error_code)
-        .collect();
+    let codes: BTreeSet<&str> = records.iter().filter_map(|generated| generated.error_code).collect();
     let expected = [
         "AccessDenied",
         "AccessDeniedException",
@@ -120,15 +107,9 @@ fn everything_occurs() {
     assert_eq!(codes, expected.into_iter().collect());
     let texts: Vec<Value> = records.iter().map(parse).collect();
     let has = |what: &str, test: &dyn Fn(&Value) -> bool| assert!(texts.iter().any(test), "no {what}");
-    for kind in [
-        "IAMUser",
-        "AssumedRole",
-        "Root",
-        "AWSService",
-        "AWSAccount",
-        "FederatedUser",
-        "WebIdentityUser",
-    ] {
+    for kind in
+        ["IAMUser", "AssumedRole", "Root", "AWSService", "AWSAccount", "FederatedUser", "WebIdentityUser"]
+    {
         has(kind, &|record| record["userIdentity"]["type"] == kind);
     }
     has("old record", &|record| {
@@ -137,28 +118,18 @@ fn everything_occurs() {
     has("record without resources", &|record| {
         record.get("resources").is_none() && record["eventName"] == "Decrypt"
     });
-    has("internal account", &|record| {
-        record["resources"][0]["accountId"] == "AWS Internal"
-    });
+    has("internal account", &|record| record["resources"][0]["accountId"] == "AWS Internal");
     has("alias first", &|record| {
-        record["resources"][0]["ARN"]
-            .as_str()
-            .is_some_and(|arn| arn.contains(":alias/"))
+        record["resources"][0]["ARN"].as_str().is_some_and(|arn| arn.contains(":alias/"))
     });
     has("alias last", &|record| {
-        record["resources"][1]["ARN"]
-            .as_str()
-            .is_some_and(|arn| arn.contains(":alias/"))
+        record["resources"][1]["ARN"].as_str().is_some_and(|arn| arn.contains(":alias/"))
     });
     has("alias as key id", &|record| {
-        record["requestParameters"]["keyId"]
-            .as_str()
-            .is_some_and(|id| id.starts_with("alias/"))
+        record["requestParameters"]["keyId"].as_str().is_some_and(|id| id.starts_with("alias/"))
     });
     has("multi-Region id", &|record| {
-        record["requestParameters"]["keyId"]
-            .as_str()
-            .is_some_and(|id| id.starts_with("mrk-"))
+        record["requestParameters"]["keyId"].as_str().is_some_and(|id| id.starts_with("mrk-"))
     });
     has("misplaced record", &|record| {
         let arn = record["resources"][0]["ARN"].as_str().unwrap_or("");
@@ -169,35 +140,18 @@ fn everything_occurs() {
             .as_str()
             .is_some_and(|id| id.contains(":aws:ec2-infrastructure:"))
     });
-    for name in [
-        "aws:ebs:id",
-        "aws:s3:arn",
-        "SecretARN",
-        "PARAMETER_ARN",
-        "aws:dynamodb:tableName",
-    ] {
-        has(name, &|record| {
-            record["requestParameters"]["encryptionContext"]
-                .get(name)
-                .is_some()
-        });
+    for name in ["aws:ebs:id", "aws:s3:arn", "SecretARN", "PARAMETER_ARN", "aws:dynamodb:tableName"] {
+        has(name, &|record| record["requestParameters"]["encryptionContext"].get(name).is_some());
     }
     assert!(records.iter().any(|generated| generated.says.len() == 2));
-    assert!(
-        records
-            .iter()
-            .any(|generated| generated.says.iter().any(|said| said.wanted))
-    );
+    assert!(records.iter().any(|generated| generated.says.iter().any(|said| said.wanted)));
 }
 
 #[test]
 fn calls_across_accounts_come_twice() {
     let records = everything(6).take_records(20_000);
     let mut pairs: HashMap<&str, Vec<&Generated>> = HashMap::new();
-    for generated in records
-        .iter()
-        .filter(|generated| generated.event_type == "AwsApiCall")
-    {
+    for generated in records.iter().filter(|generated| generated.event_type == "AwsApiCall") {
         if let Some(shared) = &generated.shared_id {
             pairs.entry(shared).or_default().push(generated);
         }
@@ -206,17 +160,10 @@ fn calls_across_accounts_come_twice() {
     assert!(whole.len() > 100 && pairs.len() - whole.len() <= 1);
     let mut different_keys = 0;
     for pair in whole {
-        let [callers, owners] = pair[..] else {
-            unreachable!()
-        };
+        let [callers, owners] = pair[..] else { unreachable!() };
         assert_ne!(callers.event_id, owners.event_id);
         assert_ne!(callers.account, owners.account);
-        assert!(
-            owners
-                .says
-                .iter()
-                .any(|said| said.key.account() == owners.account)
-        );
+        assert!(owners.says.iter().any(|said| said.key.account() == owners.account));
         assert!(parse(owners)["userIdentity"]["arn"].is_null());
         different_keys += usize::from(callers.says != owners.says);
     }
@@ -256,37 +203,17 @@ fn keys_out_of_use_refuse_calls_until_they_are_enabled() {
         }
     }
     for key in generator.keys() {
-        assert_eq!(
-            states.get(&key.arn).copied().unwrap_or(LifecycleState::Enabled),
-            key.state
-        );
+        assert_eq!(states.get(&key.arn).copied().unwrap_or(LifecycleState::Enabled), key.state);
     }
     assert!(counts.values().all(|&count| count > 1_000), "{counts:?}");
 }
 
 #[test]
 fn a_world_of_one_key_and_one_account_works() {
-    let shape = Shape {
-        accounts: 1,
-        keys: 1,
-        ..Shape::default()
-    };
-    assert_eq!(
-        Generator::new(1, shape, Mix::everything())
-            .take_records(2_000)
-            .len(),
-        2_000
-    );
-    let nothing = Shape {
-        accounts: 0,
-        keys: 0,
-        regions: Vec::new(),
-        ..Shape::default()
-    };
-    assert_eq!(
-        Generator::new(1, nothing, Mix::only(&[])).take_records(10)[0].operation,
-        "Decrypt"
-    );
+    let shape = Shape { accounts: 1, keys: 1, ..Shape::default() };
+    assert_eq!(Generator::new(1, shape, Mix::everything()).take_records(2_000).len(), 2_000);
+    let nothing = Shape { accounts: 0, keys: 0, regions: Vec::new(), ..Shape::default() };
+    assert_eq!(Generator::new(1, nothing, Mix::only(&[])).take_records(10)[0].operation, "Decrypt");
 }
 
 #[test]
@@ -302,36 +229,20 @@ fn time_passes_as_the_shape_says() {
 #[test]
 fn busy_records_are_mostly_decrypts_of_the_usual_size() {
     let records = Generator::new(1, Shape::default(), Mix::busy()).take_records(5_000);
-    let decrypts = records
-        .iter()
-        .filter(|generated| generated.operation == "Decrypt")
-        .count();
+    let decrypts = records.iter().filter(|generated| generated.operation == "Decrypt").count();
     assert!((2_500..3_500).contains(&decrypts), "{decrypts}");
-    let mean = records
-        .iter()
-        .map(|generated| generated.record.len())
-        .sum::<usize>()
-        / records.len();
+    let mean = records.iter().map(|generated| generated.record.len()).sum::<usize>() / records.len();
     assert!((1_200..2_000).contains(&mean), "{mean}");
-    let padded = Shape {
-        pad_to: 2_000,
-        ..Shape::default()
-    };
+    let padded = Shape { pad_to: 2_000, ..Shape::default() };
     let records = Generator::new(1, padded, Mix::busy()).take_records(500);
     assert!(records.iter().all(|generated| generated.record.len() >= 2_000));
-    records
-        .iter()
-        .for_each(|generated| assert!(parse(generated).is_object()));
+    records.iter().for_each(|generated| assert!(parse(generated).is_object()));
 }
 
 #[test]
 fn zipf_has_favourites_and_uniform_has_none() {
     let most_used = |popularity| {
-        let shape = Shape {
-            popularity,
-            keys: 100,
-            ..Shape::default()
-        };
+        let shape = Shape { popularity, keys: 100, ..Shape::default() };
         let mut counts: HashMap<KeyArn, usize> = HashMap::new();
         for generated in Generator::new(1, shape, Mix::only(&[("GenerateDataKey", 1)])).take_records(5_000) {
             *counts.entry(generated.says[0].key).or_default() += 1;
@@ -358,13 +269,8 @@ fn envelopes_hold_the_records() {
         *whole["Records"].as_array().unwrap()
     );
     let logs = inner(&cloudwatch_logs(&records));
-    assert_eq!(
-        inner(logs["logEvents"][7]["message"].as_str().unwrap()),
-        whole["Records"][7]
-    );
-    let said = everything(9)
-        .find_map(|generated| generated.says.first().copied())
-        .unwrap();
+    assert_eq!(inner(logs["logEvents"][7]["message"].as_str().unwrap()), whole["Records"][7]);
+    let said = everything(9).find_map(|generated| generated.says.first().copied()).unwrap();
     assert_eq!(
         inner(&direct_event("KMS CMK Deletion", "x", said.key, records[0].time))["detail"]["key-id"],
         said.key.id()
@@ -376,23 +282,12 @@ fn envelopes_hold_the_records() {
 
 #[test]
 fn deliveries_lose_nothing_repeat_some_and_stay_near() {
-    let options = DeliveryOptions {
-        seed: 1,
-        duplicates: 0.2,
-        window: 30,
-    };
+    let options = DeliveryOptions { seed: 1, duplicates: 0.2, window: 30 };
     let plan = deliveries(5_000, options);
     assert_eq!(plan, deliveries(5_000, options));
     assert_eq!(plan.iter().collect::<BTreeSet<_>>().len(), 5_000);
     assert!((5_900..6_800).contains(&plan.len()), "{}", plan.len());
     assert!(!plan.is_sorted());
-    let in_order = deliveries(
-        10,
-        DeliveryOptions {
-            seed: 1,
-            duplicates: 0.0,
-            window: 0,
-        },
-    );
+    let in_order = deliveries(10, DeliveryOptions { seed: 1, duplicates: 0.0, window: 0 });
     assert!(in_order.into_iter().eq(0..10));
 }

@@ -79,16 +79,12 @@ pub(super) fn account_at(place: usize) -> AccountId {
     let invented = || 200_000_000_000 + (place as u64 * 7_919) % 700_000_000_000;
     let number = FIRST.get(place).copied().unwrap_or_else(invented);
     // Zero is an account id as well; the numbers above are all below the limit.
-    AccountId::from_number(number)
-        .or_else(|| AccountId::from_number(0))
-        .unwrap_or_else(|| account_at(0))
+    AccountId::from_number(number).or_else(|| AccountId::from_number(0)).unwrap_or_else(|| account_at(0))
 }
 
 impl World {
     pub(super) fn new(random: &mut fastrand::Rng, shape: &Shape) -> Self {
-        let accounts = (0..shape.accounts.max(1))
-            .map(|place| Account::new(random, place, shape))
-            .collect();
+        let accounts = (0..shape.accounts.max(1)).map(|place| Account::new(random, place, shape)).collect();
         let mut world = Self {
             accounts,
             regions: shape.regions.clone(),
@@ -143,11 +139,7 @@ impl World {
         created: EventTime,
     ) -> Option<usize> {
         let bits = random.u128(..);
-        let id = if multi_region {
-            format!("mrk-{bits:032x}")
-        } else {
-            Uuid::from_random(bits).to_string()
-        };
+        let id = if multi_region { format!("mrk-{bits:032x}") } else { Uuid::from_random(bits).to_string() };
         self.add_key_named(account, region, &id, class, created)
     }
 
@@ -197,14 +189,10 @@ impl World {
         let id = arn.id();
         let taken = |region: Region| {
             region == arn.region()
-                || self
-                    .replicas
-                    .iter()
-                    .flat_map(|&(key, replica)| [key, replica])
-                    .any(|other| {
-                        let other = self.keys[other].arn;
-                        other.region() == region && other.id() == id
-                    })
+                || self.replicas.iter().flat_map(|&(key, replica)| [key, replica]).any(|other| {
+                    let other = self.keys[other].arn;
+                    other.region() == region && other.id() == id
+                })
         };
         let region = self.regions.iter().copied().find(|&region| !taken(region))?;
         let replica = self.add_key_named(arn.account(), region, &id, class, now)?;
@@ -287,11 +275,7 @@ impl World {
                 && (other.arn.account() == arn.account()) == same_account
         };
         // The first keys go round the accounts, then round the Regions.
-        let stride = if same_account {
-            self.accounts.len() * self.regions.len()
-        } else {
-            1
-        };
+        let stride = if same_account { self.accounts.len() * self.regions.len() } else { 1 };
         let first = random.usize(1..8);
         let candidates =
             (first..first + 24).map(|step| (key + step * stride) % self.first_keys.min(self.keys.len()));
@@ -312,10 +296,7 @@ impl World {
         if self.accounts[guess].id == id {
             return guess;
         }
-        self.accounts
-            .iter()
-            .position(|account| account.id == id)
-            .unwrap_or(0)
+        self.accounts.iter().position(|account| account.id == id).unwrap_or(0)
     }
 }
 
@@ -323,10 +304,7 @@ impl Chooser {
     fn new(keys: &[Key], class: KeyClass, popularity: Popularity) -> Self {
         let members: Vec<usize> = (0..keys.len()).filter(|&key| keys[key].class == class).collect();
         let Popularity::Zipf(exponent) = popularity else {
-            return Self {
-                members,
-                sums: Vec::new(),
-            };
+            return Self { members, sums: Vec::new() };
         };
         let mut sum = 0.0;
         let mut sums = Vec::with_capacity(members.len());
@@ -347,10 +325,7 @@ impl Chooser {
             return Some(self.members[random.usize(..self.members.len())]);
         }
         let point = random.f64() * self.sums.last()?;
-        let place = self
-            .sums
-            .partition_point(|&sum| sum <= point)
-            .min(self.members.len() - 1);
+        let place = self.sums.partition_point(|&sum| sum <= point).min(self.members.len() - 1);
         Some(self.members[place])
     }
 }
@@ -400,12 +375,7 @@ impl Account {
         let id = account_at(place);
         let session_start = shape.start.minus(1_800);
         let mut principals = Vec::new();
-        for role in [
-            "payments-api",
-            "orders-worker",
-            "AWSReservedSSO_Engineer_0a1b2c3d4e5f6071",
-            "backup",
-        ] {
+        for role in ["payments-api", "orders-worker", "AWSReservedSSO_Engineer_0a1b2c3d4e5f6071", "backup"] {
             let session = match role {
                 "orders-worker" => format!("i-{:017x}", random.u64(..) >> 4),
                 "payments-api" => format!("botocore-session-{}", random.u32(1_700_000_000..1_800_000_000)),
@@ -481,14 +451,7 @@ fn assumed_role(
     });
     let foreign_identity = foreign(account, &format!("{role_id}:{session}"), invoked_by);
     let (source_ip, user_agent) = origin(random, invoked_by);
-    Principal {
-        identity,
-        arn,
-        foreign_identity,
-        source_ip,
-        user_agent,
-        is_service: invoked_by.is_some(),
-    }
+    Principal { identity, arn, foreign_identity, source_ip, user_agent, is_service: invoked_by.is_some() }
 }
 
 /// A caller as the owner of another account's key sees it.
@@ -507,17 +470,8 @@ fn origin(random: &mut fastrand::Rng, invoked_by: Option<&'static str>) -> (&'st
     if let Some(service) = invoked_by {
         return (service, service);
     }
-    let addresses = [
-        "192.0.2.44",
-        "198.51.100.7",
-        "203.0.113.201",
-        "10.0.4.18",
-        "2001:db8::17",
-    ];
-    (
-        addresses[random.usize(..addresses.len())],
-        USER_AGENTS[random.usize(..USER_AGENTS.len())],
-    )
+    let addresses = ["192.0.2.44", "198.51.100.7", "203.0.113.201", "10.0.4.18", "2001:db8::17"];
+    (addresses[random.usize(..addresses.len())], USER_AGENTS[random.usize(..USER_AGENTS.len())])
 }
 
 /// EC2 itself, which uses a volume's key through a grant.
@@ -547,11 +501,7 @@ fn infrastructure(random: &mut fastrand::Rng, account: AccountId, session_start:
         });
         identity.text("invokedBy", "AWS Internal");
     });
-    let foreign_identity = foreign(
-        account,
-        &format!("{account}:{name}:{instance}"),
-        Some("AWS Internal"),
-    );
+    let foreign_identity = foreign(account, &format!("{account}:{name}:{instance}"), Some("AWS Internal"));
     Principal {
         identity,
         arn,
@@ -569,14 +519,7 @@ fn service(account: AccountId, name: &'static str) -> Principal {
     });
     let foreign_identity = identity.clone();
     let arn = format!("arn:aws:iam::{account}:root");
-    Principal {
-        identity,
-        arn,
-        foreign_identity,
-        source_ip: name,
-        user_agent: name,
-        is_service: true,
-    }
+    Principal { identity, arn, foreign_identity, source_ip: name, user_agent: name, is_service: true }
 }
 
 fn iam_user(random: &mut fastrand::Rng, account: AccountId) -> Principal {
@@ -625,14 +568,7 @@ fn federated_user(random: &mut fastrand::Rng, account: AccountId, session_start:
     });
     let (source_ip, user_agent) = origin(random, None);
     let foreign_identity = foreign(account, &format!("{account}:reporting"), None);
-    Principal {
-        identity,
-        arn,
-        foreign_identity,
-        source_ip,
-        user_agent,
-        is_service: false,
-    }
+    Principal { identity, arn, foreign_identity, source_ip, user_agent, is_service: false }
 }
 
 fn web_identity(account: AccountId) -> Principal {

@@ -110,13 +110,9 @@ pub(super) struct EntryChances {
 
 impl Faults {
     pub(super) fn new(seed: u64) -> Self {
-        let board = Board {
-            random: fastrand::Rng::with_seed(seed),
-            faults: [const { None }; Operation::ALL.len()],
-        };
-        Self {
-            board: Arc::new(Mutex::new(board)),
-        }
+        let board =
+            Board { random: fastrand::Rng::with_seed(seed), faults: [const { None }; Operation::ALL.len()] };
+        Self { board: Arc::new(Mutex::new(board)) }
     }
 
     /// From now on `operation` suffers from `fault` and from no other.
@@ -167,10 +163,7 @@ impl Faults {
     /// The chances for single messages, without a request.
     pub(super) fn entries(&self, operation: Operation) -> EntryChances {
         let board = lock(&self.board);
-        board.faults[operation.index()]
-            .as_ref()
-            .map(Fault::entry_chances)
-            .unwrap_or_default()
+        board.faults[operation.index()].as_ref().map(Fault::entry_chances).unwrap_or_default()
     }
 
     /// Whether something with this chance happens.
@@ -218,8 +211,5 @@ fn roll_mishap(random: &mut fastrand::Rng, fault: &Fault) -> Option<Mishap> {
         (fault.internal_error, Mishap::InternalError),
         (fault.unavailable, Mishap::Unavailable),
     ];
-    chances
-        .into_iter()
-        .find(|&(chance, _)| happens(random, chance))
-        .map(|(_, mishap)| mishap)
+    chances.into_iter().find(|&(chance, _)| happens(random, chance)).map(|(_, mishap)| mishap)
 }

@@ -53,10 +53,7 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn new(on: bool) -> Self {
-        Self {
-            on: AtomicBool::new(on),
-            entries: Mutex::default(),
-        }
+        Self { on: AtomicBool::new(on), entries: Mutex::default() }
     }
 
     pub(super) fn switch(&self, on: bool) {
@@ -71,13 +68,7 @@ impl Log {
         let time = EventTime::from_seconds(u32::try_from(now / 1_000).unwrap_or(0));
         let mut entries = lock(&self.entries);
         let sequence = entries.len() as u64;
-        entries.push(LogEntry {
-            sequence,
-            time,
-            queue: queue.clone(),
-            message,
-            event,
-        });
+        entries.push(LogEntry { sequence, time, queue: queue.clone(), message, event });
     }
 
     pub(super) fn entries(&self) -> Vec<LogEntry> {

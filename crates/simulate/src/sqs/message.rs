@@ -61,10 +61,7 @@ impl Body {
     pub(super) fn new(text: &str) -> Self {
         // A string always serialises.
         let json = serde_json::to_string(text).unwrap_or_default();
-        Self {
-            json: json.into(),
-            md5: md5::compute(text),
-        }
+        Self { json: json.into(), md5: md5::compute(text) }
     }
 
     pub(super) fn md5(&self) -> String {
@@ -124,11 +121,7 @@ impl Handle {
 
 impl fmt::Display for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            queue,
-            sequence,
-            receive,
-        } = self;
+        let Self { queue, sequence, receive } = self;
         write!(f, "{HANDLE_PREFIX}{queue:08x}{sequence:016x}{receive:08x}")
     }
 }
@@ -179,11 +172,7 @@ impl Message {
         };
         attribute(asked.receives, "ApproximateReceiveCount", &self.receives);
         attribute(asked.sent, "SentTimestamp", &self.sent);
-        attribute(
-            asked.first_received,
-            "ApproximateFirstReceiveTimestamp",
-            &self.first_received,
-        );
+        attribute(asked.first_received, "ApproximateFirstReceiveTimestamp", &self.first_received);
         attribute(asked.sender, "SenderId", &"AIDAEXAMPLESENDER0000");
         if let Some(arn) = &self.redriven_from {
             attribute(asked.redriven_from, "DeadLetterQueueSourceArn", arn);
@@ -208,11 +197,7 @@ mod tests {
         assert_eq!(&id.to_string()[14..15], "4");
         assert_eq!("x".parse::<MessageId>(), Err(ParseMessageIdError));
 
-        let handle = Handle {
-            queue: 3,
-            sequence: 1 << 40,
-            receive: 7,
-        };
+        let handle = Handle { queue: 3, sequence: 1 << 40, receive: 7 };
         assert_eq!(Handle::parse(&handle.to_string()), Some(handle));
         assert_eq!(Handle::parse("AQEBnonsense"), None);
     }

@@ -138,11 +138,7 @@ impl SqsDouble {
     /// Takes the queue away; requests for it hear that it does not exist.
     pub fn remove_queue(&self, url: &str) -> Result<(), UnknownQueue> {
         let queue = self.core.queue(url)?;
-        self.core
-            .queues
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&queue.name);
+        self.core.queues.write().unwrap_or_else(PoisonError::into_inner).remove(&queue.name);
         Ok(())
     }
 
@@ -158,10 +154,7 @@ impl SqsDouble {
         bodies: impl IntoIterator<Item = S>,
     ) -> Result<Vec<MessageId>, UnknownQueue> {
         let queue = self.core.queue(url)?;
-        Ok(bodies
-            .into_iter()
-            .map(|body| self.core.send(&queue, Body::new(body.as_ref()), None))
-            .collect())
+        Ok(bodies.into_iter().map(|body| self.core.send(&queue, Body::new(body.as_ref()), None)).collect())
     }
 
     /// The queue's numbers now.
@@ -198,11 +191,7 @@ impl SqsDouble {
     /// client hears of it, also if the delete does nothing because its handle is old or a fault forgets it: the client
     /// has said that it is done. Replaces the hook before it. The queue is not locked meanwhile; the hook may block.
     pub fn on_delete(&self, hook: impl Fn(&MessageId, &str) + Send + Sync + 'static) {
-        *self
-            .core
-            .on_delete
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(hook));
+        *self.core.on_delete.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(hook));
     }
 
     /// Closes the port and all connections. The account of what happened can still be read.
@@ -220,9 +209,7 @@ impl Core {
     fn queue(&self, url: &str) -> Result<Arc<Queue>, UnknownQueue> {
         let mut segments = url.rsplit('/');
         let name = segments.next().unwrap_or(url);
-        let right_account = segments
-            .next()
-            .is_none_or(|account| account == self.options.account);
+        let right_account = segments.next().is_none_or(|account| account == self.options.account);
         let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
         let queue = queues.get(name).filter(|_| right_account);
         queue.cloned().ok_or_else(|| UnknownQueue(url.to_owned()))
@@ -233,25 +220,12 @@ impl Core {
         if let Some(queue) = queues.get(name) {
             return queue.clone();
         }
-        let SqsOptions {
-            account,
-            region,
-            seed,
-            old_handles_delete,
-            ..
-        } = &self.options;
+        let SqsOptions { account, region, seed, old_handles_delete, .. } = &self.options;
         let url = format!("{}/{account}/{name}", self.endpoint);
         let arn = format!("arn:aws:sqs:{region}:{account}:{name}");
         let number = self.queues_made.fetch_add(1, Ordering::Relaxed);
-        let queue = Queue::new(
-            number,
-            name,
-            (url, arn),
-            options,
-            *seed,
-            *old_handles_delete,
-            self.log.clone(),
-        );
+        let queue =
+            Queue::new(number, name, (url, arn), options, *seed, *old_handles_delete, self.log.clone());
         let queue = Arc::new(queue);
         queues.insert(queue.name.clone(), queue.clone());
         queue

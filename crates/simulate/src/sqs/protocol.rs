@@ -112,10 +112,7 @@ impl Refusal {
             shape: &'a str,
             message: &'a str,
         }
-        to_json(&Shape {
-            shape: self.shape,
-            message: &self.message,
-        })
+        to_json(&Shape { shape: self.shape, message: &self.message })
     }
 
     /// The `x-amzn-query-error` header.

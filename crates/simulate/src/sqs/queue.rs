@@ -171,30 +171,14 @@ impl Queue {
             counters: QueueCounters::default(),
         };
         let (name, arrivals, state) = (name.into(), Notify::new(), Mutex::new(state));
-        Self {
-            name,
-            url,
-            arn,
-            options,
-            arrivals,
-            number,
-            old_handles_delete,
-            log,
-            state,
-        }
+        Self { name, url, arn, options, arrivals, number, old_handles_delete, log, state }
     }
 
     /// Puts a new message in, visible after `delay_ms`.
     pub(super) fn send(&self, now: i64, body: Body, delay_ms: i64) -> MessageId {
         let mut state = lock(&self.state);
         let id = MessageId::random(&mut state.random);
-        let place = if delay_ms > 0 {
-            Place::Delayed {
-                until: now + delay_ms,
-            }
-        } else {
-            Place::Visible
-        };
+        let place = if delay_ms > 0 { Place::Delayed { until: now + delay_ms } } else { Place::Visible };
         let message = Message {
             id,
             body,
@@ -278,12 +262,8 @@ impl Queue {
             return false;
         }
         let expired = now - message.sent > i64::from(self.options.retention_seconds) * 1_000;
-        let exhausted = may_redrive
-            && self
-                .options
-                .redrive
-                .as_ref()
-                .is_some_and(|(_, most)| message.receives >= *most);
+        let exhausted =
+            may_redrive && self.options.redrive.as_ref().is_some_and(|(_, most)| message.receives >= *most);
         let event = match (expired, exhausted) {
             (true, _) => MessageEvent::Expired,
             (_, true) => MessageEvent::Redriven,
@@ -308,13 +288,7 @@ impl Queue {
         order: &ReceiveOrder,
         handed: &mut Handed,
     ) {
-        let State {
-            random,
-            messages,
-            hidden,
-            counters,
-            ..
-        } = state;
+        let State { random, messages, hidden, counters, .. } = state;
         let Some(message) = messages.get_mut(&sequence) else {
             return;
         };
@@ -326,9 +300,7 @@ impl Queue {
         } else {
             counters.in_flight += 1;
         }
-        let visibility = order
-            .visibility_ms
-            .unwrap_or(i64::from(self.options.visibility_seconds) * 1_000);
+        let visibility = order.visibility_ms.unwrap_or(i64::from(self.options.visibility_seconds) * 1_000);
         let until = now + visibility;
         message.place = Place::InFlight { until };
         hidden.insert((until, sequence));
@@ -349,11 +321,7 @@ impl Queue {
         if handed.count > 0 {
             handed.json.push(b',');
         }
-        let handle = Handle {
-            queue: self.number,
-            sequence,
-            receive: message.receives,
-        };
+        let handle = Handle { queue: self.number, sequence, receive: message.receives };
         message.write(&mut handed.json, handle, order.attributes);
         handed.count += 1;
     }
@@ -393,14 +361,9 @@ impl Queue {
         timeout_ms: i64,
     ) -> Result<(), VisibilityRefusal> {
         let mut state = lock(&self.state);
-        let handle = self
-            .parse_handle(&state, handle)
-            .ok_or(VisibilityRefusal::InvalidHandle)?;
+        let handle = self.parse_handle(&state, handle).ok_or(VisibilityRefusal::InvalidHandle)?;
         state.release(now);
-        let message = state
-            .messages
-            .get_mut(&handle.sequence)
-            .ok_or(VisibilityRefusal::Gone)?;
+        let message = state.messages.get_mut(&handle.sequence).ok_or(VisibilityRefusal::Gone)?;
         let Place::InFlight { until } = message.place else {
             return Err(VisibilityRefusal::NotInFlight);
         };
@@ -412,8 +375,7 @@ impl Queue {
             return Err(VisibilityRefusal::TooLong);
         }
         message.place = Place::InFlight { until: new_until };
-        self.log
-            .note(now, &self.name, message.id, MessageEvent::VisibilityChanged);
+        self.log.note(now, &self.name, message.id, MessageEvent::VisibilityChanged);
         state.hidden.remove(&(until, handle.sequence));
         state.hidden.insert((new_until, handle.sequence));
         state.counters.visibility_changes += 1;
@@ -436,10 +398,7 @@ impl Queue {
         let mut state = lock(&self.state);
         state.release(now);
         let counters = state.counters;
-        QueueCounters {
-            visible: state.messages.len() - counters.in_flight - counters.delayed,
-            ..counters
-        }
+        QueueCounters { visible: state.messages.len() - counters.in_flight - counters.delayed, ..counters }
     }
 
     /// Forgets all messages.
@@ -458,12 +417,8 @@ impl Queue {
         let state = lock(&self.state);
         let mut sequences: Vec<&u64> = state.messages.keys().collect();
         sequences.sort_unstable();
-        let messages = sequences
-            .into_iter()
-            .filter_map(|sequence| state.messages.get(sequence));
-        messages
-            .map(|message| (message.id, message.body.text()))
-            .collect()
+        let messages = sequences.into_iter().filter_map(|sequence| state.messages.get(sequence));
+        messages.map(|message| (message.id, message.body.text())).collect()
     }
 }
 

@@ -30,15 +30,10 @@ const LARGEST_BATCH: usize = 10;
 
 impl Service for Core {
     async fn answer(&self, request: Request<Bytes>) -> Answer {
-        let target = request
-            .headers()
-            .get("x-amz-target")
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or("");
+        let target =
+            request.headers().get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or("");
         let Some(operation) = Operation::from_target(target) else {
-            return refuse(&Refusal::unknown_operation(format!(
-                "The operation {target:?} is not known."
-            )));
+            return refuse(&Refusal::unknown_operation(format!("The operation {target:?} is not known.")));
         };
         self.requests[operation.index()].fetch_add(1, Ordering::Relaxed);
         let roll = self.faults.roll(operation);
@@ -63,10 +58,7 @@ fn reply(status: StatusCode, body: Vec<u8>, query_error: Option<HeaderValue>) ->
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("application/x-amz-json-1.0"),
-    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"));
     if let Some(query_error) = query_error {
         headers.insert("x-amzn-query-error", query_error);
     }
@@ -75,11 +67,7 @@ fn reply(status: StatusCode, body: Vec<u8>, query_error: Option<HeaderValue>) ->
 
 fn refuse(refusal: &Refusal) -> Answer {
     let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    reply(
-        status,
-        refusal.body(),
-        HeaderValue::from_str(&refusal.query_error()).ok(),
-    )
+    reply(status, refusal.body(), HeaderValue::from_str(&refusal.query_error()).ok())
 }
 
 impl Core {
@@ -145,11 +133,7 @@ impl Core {
                 return Ok(messages(&handed));
             }
             let left = deadline - now;
-            let pause = if queue.has_hidden() {
-                left.min(LOOK_AGAIN)
-            } else {
-                left
-            };
+            let pause = if queue.has_hidden() { left.min(LOOK_AGAIN) } else { left };
             tokio::select! {
                 () = queue.arrivals.notified() => {}
                 () = tokio::time::sleep(pause) => {}
@@ -161,21 +145,12 @@ impl Core {
     fn hand_out(&self, queue: &Queue, order: &ReceiveOrder) -> Handed {
         let now = self.now();
         let dead_letters = self.dead_letter_queue(queue);
-        let mut handed = queue.receive(
-            now,
-            &ReceiveOrder {
-                may_redrive: dead_letters.is_some(),
-                ..*order
-            },
-        );
+        let mut handed = queue.receive(now, &ReceiveOrder { may_redrive: dead_letters.is_some(), ..*order });
         if handed.more {
             queue.arrivals.notify_one();
         }
         if let Some(dead_letters) = dead_letters {
-            handed
-                .redriven
-                .drain(..)
-                .for_each(|message| dead_letters.adopt(now, message, &queue.arn));
+            handed.redriven.drain(..).for_each(|message| dead_letters.adopt(now, message, &queue.arn));
         }
         handed
     }
@@ -188,11 +163,7 @@ impl Core {
 
     fn send_message(&self, request: &SendRequest<'_>) -> Result<Vec<u8>, Refusal> {
         let queue = self.wanted_queue(&request.queue_url)?;
-        Ok(to_json(&self.send_body(
-            &queue,
-            &request.message_body,
-            request.delay_seconds,
-        )))
+        Ok(to_json(&self.send_body(&queue, &request.message_body, request.delay_seconds)))
     }
 
     fn send_message_batch(
@@ -209,10 +180,7 @@ impl Core {
     fn send_body(&self, queue: &Queue, text: &str, delay_seconds: Option<u32>) -> Sent {
         let body = Body::new(text);
         let md5 = body.md5();
-        Sent {
-            message_id: self.send(queue, body, delay_seconds),
-            md5,
-        }
+        Sent { message_id: self.send(queue, body, delay_seconds), md5 }
     }
 
     fn delete_message(&self, request: &DeleteRequest<'_>, chances: EntryChances) -> Result<Vec<u8>, Refusal> {
@@ -227,9 +195,7 @@ impl Core {
         chances: EntryChances,
     ) -> Result<Vec<u8>, Refusal> {
         let queue = self.wanted_queue(&request.queue_url)?;
-        self.batch(&request.entries, chances, |entry| {
-            self.delete(&queue, &entry.receipt_handle, chances)
-        })
+        self.batch(&request.entries, chances, |entry| self.delete(&queue, &entry.receipt_handle, chances))
     }
 
     fn delete(&self, queue: &Queue, handle: &str, chances: EntryChances) -> Result<Nothing, Refusal> {
@@ -246,11 +212,7 @@ impl Core {
     }
 
     fn call_hook(&self, id: MessageId, body: &Body) {
-        let hook = self
-            .on_delete
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let hook = self.on_delete.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(hook) = hook {
             hook(&id, &body.text());
         }
@@ -269,11 +231,7 @@ impl Core {
     ) -> Result<Vec<u8>, Refusal> {
         let queue = self.wanted_queue(&request.queue_url)?;
         self.batch(&request.entries, chances, |entry| {
-            self.set_visibility(
-                &queue,
-                &entry.receipt_handle,
-                entry.visibility_timeout.unwrap_or(0),
-            )
+            self.set_visibility(&queue, &entry.receipt_handle, entry.visibility_timeout.unwrap_or(0))
         })
     }
 
@@ -302,33 +260,18 @@ impl Core {
         one: impl Fn(&'a E) -> Result<T, Refusal>,
     ) -> Result<Vec<u8>, Refusal> {
         check_batch(entries)?;
-        let mut answer = BatchAnswer {
-            successful: Vec::with_capacity(entries.len()),
-            failed: Vec::new(),
-        };
+        let mut answer = BatchAnswer { successful: Vec::with_capacity(entries.len()), failed: Vec::new() };
         for entry in entries {
             let result = if self.faults.happens(chances.failed) {
-                Err(Refusal::internal(
-                    "We encountered an internal error. Please try again.",
-                ))
+                Err(Refusal::internal("We encountered an internal error. Please try again."))
             } else {
                 one(entry)
             };
             let id = entry.id();
             match result {
                 Ok(result) => answer.successful.push(Successful { id, result }),
-                Err(Refusal {
-                    code,
-                    message,
-                    status,
-                    ..
-                }) => {
-                    answer.failed.push(Failed {
-                        id,
-                        sender_fault: status < 500,
-                        code,
-                        message,
-                    });
+                Err(Refusal { code, message, status, .. }) => {
+                    answer.failed.push(Failed { id, sender_fault: status < 500, code, message });
                 }
             }
         }
@@ -349,10 +292,7 @@ impl Core {
         let options = &queue.options;
         let mut attributes = BTreeMap::from([
             ("ApproximateNumberOfMessages", counters.visible.to_string()),
-            (
-                "ApproximateNumberOfMessagesNotVisible",
-                counters.in_flight.to_string(),
-            ),
+            ("ApproximateNumberOfMessagesNotVisible", counters.in_flight.to_string()),
             ("ApproximateNumberOfMessagesDelayed", counters.delayed.to_string()),
             ("VisibilityTimeout", options.visibility_seconds.to_string()),
             ("DelaySeconds", options.delay_seconds.to_string()),
@@ -360,9 +300,7 @@ impl Core {
             ("QueueArn", queue.arn.clone()),
         ]);
         if let Some((target, most)) = &options.redrive {
-            let arn = self
-                .dead_letter_queue(queue)
-                .map_or_else(|| target.clone(), |queue| queue.arn.clone());
+            let arn = self.dead_letter_queue(queue).map_or_else(|| target.clone(), |queue| queue.arn.clone());
             let policy = format!(r#"{{"deadLetterTargetArn":"{arn}","maxReceiveCount":{most}}}"#);
             attributes.insert("RedrivePolicy", policy);
         }
@@ -371,17 +309,13 @@ impl Core {
 
     fn queue_url(&self, request: &NameRequest<'_>) -> Result<Vec<u8>, Refusal> {
         let queue = self.wanted_queue(&request.queue_name)?;
-        Ok(to_json(&UrlAnswer {
-            queue_url: &queue.url,
-        }))
+        Ok(to_json(&UrlAnswer { queue_url: &queue.url }))
     }
 
     fn create_queue_on_request(&self, request: &NameRequest<'_>) -> Result<Vec<u8>, Refusal> {
         let options = queue_options(request)?;
         let queue = self.create_queue(&request.queue_name, options);
-        Ok(to_json(&UrlAnswer {
-            queue_url: &queue.url,
-        }))
+        Ok(to_json(&UrlAnswer { queue_url: &queue.url }))
     }
 
     fn purge_queue(&self, request: &QueueRequest<'_>) -> Result<Vec<u8>, Refusal> {
@@ -391,9 +325,7 @@ impl Core {
 
     fn list_queues(&self, request: &ListRequest<'_>) -> Vec<u8> {
         let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
-        let wanted = queues
-            .values()
-            .filter(|queue| queue.name.starts_with(&*request.queue_name_prefix));
+        let wanted = queues.values().filter(|queue| queue.name.starts_with(&*request.queue_name_prefix));
         let mut queue_urls: Vec<String> = wanted.map(|queue| queue.url.clone()).collect();
         queue_urls.sort_unstable();
         to_json(&UrlsAnswer { queue_urls })
@@ -414,20 +346,13 @@ fn receive_order(
 ) -> Result<(ReceiveOrder, Duration), Refusal> {
     let most = request.max_number_of_messages.unwrap_or(1);
     if !(1..=LARGEST_BATCH).contains(&most) {
-        return Err(Refusal::invalid_value(
-            "MaxNumberOfMessages must be between 1 and 10.",
-        ));
+        return Err(Refusal::invalid_value("MaxNumberOfMessages must be between 1 and 10."));
     }
     let wait_seconds = request.wait_time_seconds.unwrap_or(0);
     if wait_seconds > LONGEST_WAIT_SECONDS {
-        return Err(Refusal::invalid_value(
-            "WaitTimeSeconds must be between 0 and 20.",
-        ));
+        return Err(Refusal::invalid_value("WaitTimeSeconds must be between 0 and 20."));
     }
-    let names = request
-        .attribute_names
-        .iter()
-        .chain(&request.message_system_attribute_names);
+    let names = request.attribute_names.iter().chain(&request.message_system_attribute_names);
     let order = ReceiveOrder {
         most,
         visibility_ms: request.visibility_timeout.map(visibility_ms).transpose()?,
@@ -440,42 +365,31 @@ fn receive_order(
 
 fn visibility_ms(seconds: i64) -> Result<i64, Refusal> {
     if !(0..=LONGEST_VISIBILITY_SECONDS).contains(&seconds) {
-        return Err(Refusal::invalid_value(
-            "VisibilityTimeout must be between 0 and 43200.",
-        ));
+        return Err(Refusal::invalid_value("VisibilityTimeout must be between 0 and 43200."));
     }
     Ok(seconds * 1_000)
 }
 
 fn check_batch<E: Entry>(entries: &[E]) -> Result<(), Refusal> {
     if entries.is_empty() {
-        return Err(Refusal::empty_batch(
-            "There should be at least one entry in the request.",
-        ));
+        return Err(Refusal::empty_batch("There should be at least one entry in the request."));
     }
     if entries.len() > LARGEST_BATCH {
-        return Err(Refusal::too_many_entries(
-            "Maximum number of entries per request are 10.",
-        ));
+        return Err(Refusal::too_many_entries("Maximum number of entries per request are 10."));
     }
     let mut ids = HashSet::new();
     if entries.iter().all(|entry| ids.insert(entry.id())) {
         Ok(())
     } else {
-        Err(Refusal::ids_not_distinct(
-            "Two or more batch entries in the request have the same Id.",
-        ))
+        Err(Refusal::ids_not_distinct("Two or more batch entries in the request have the same Id."))
     }
 }
 
 fn queue_options(request: &NameRequest<'_>) -> Result<QueueOptions, Refusal> {
     let mut options = QueueOptions::default();
     for (name, value) in &request.attributes {
-        let number = || {
-            value
-                .parse()
-                .map_err(|_| Refusal::invalid_value(format!("{name} must be a number.")))
-        };
+        let number =
+            || value.parse().map_err(|_| Refusal::invalid_value(format!("{name} must be a number.")));
         match &**name {
             "VisibilityTimeout" => options.visibility_seconds = number()?,
             "DelaySeconds" => options.delay_seconds = number()?,

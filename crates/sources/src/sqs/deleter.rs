@@ -150,20 +150,13 @@ async fn sleep_until(time: Option<Instant>) {
 /// Tries to delete at most ten messages; returns those to try again.
 async fn delete<Q: Queue>(shared: Arc<Shared<Q>>, receipts: Vec<Receipt>) -> Vec<Retry> {
     let leases = shared.tracker.begin_delete(&receipts);
-    let retries = if leases.is_empty() {
-        Vec::new()
-    } else {
-        delete_leases(&shared, leases).await
-    };
+    let retries = if leases.is_empty() { Vec::new() } else { delete_leases(&shared, leases).await };
     shared.stats.undeleted.subtract(receipts.len() - retries.len());
     retries
 }
 
 async fn delete_leases<Q: Queue>(shared: &Shared<Q>, mut leases: Vec<Lease>) -> Vec<Retry> {
-    let handles = leases
-        .iter_mut()
-        .map(|lease| std::mem::take(&mut lease.handle))
-        .collect();
+    let handles = leases.iter_mut().map(|lease| std::mem::take(&mut lease.handle)).collect();
     let (outcomes, trouble) = match shared.queue.delete(handles).await {
         Ok(results) => outcomes_of(results),
         Err(failure) => (vec![DeleteOutcome::Failed; leases.len()], Some(failure)),
@@ -212,10 +205,7 @@ fn settle<Q: Queue>(shared: &Shared<Q>, outcomes: &[(Lease, DeleteOutcome)], is_
             (AfterDelete::Later { failures }, _) if is_passing => When::AfterBackoff { failures },
             (AfterDelete::Later { .. }, _) => When::Slowly,
         };
-        retries.push(Retry {
-            receipt: lease.receipt,
-            when,
-        });
+        retries.push(Retry { receipt: lease.receipt, when });
     }
     shared.stats.deleted.add(deleted);
     shared.stats.delete_lost.add(lost);

@@ -135,9 +135,7 @@ impl Monitor {
         if failures.load(Ordering::Relaxed) == 0 || failures.swap(0, Ordering::Relaxed) == 0 {
             return;
         }
-        let recovered = self
-            .health
-            .send_if_modified(|health| health.trouble_of(work).take().is_some());
+        let recovered = self.health.send_if_modified(|health| health.trouble_of(work).take().is_some());
         if recovered {
             tracing::info!(source = &*self.name, "{} works again", verb(work));
         }
@@ -156,9 +154,7 @@ impl Monitor {
 
     /// A call failed.
     pub(crate) fn failed(&self, work: Work, failure: &Failure) {
-        let in_a_row = self.in_a_row[work as usize]
-            .fetch_add(1, Ordering::Relaxed)
-            .saturating_add(1);
+        let in_a_row = self.in_a_row[work as usize].fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if failure.class.is_passing() && in_a_row < PASSING_ERRORS_BOUND {
             tracing::debug!(source = &*self.name, "{failure}");
             return;
@@ -200,10 +196,7 @@ mod tests {
     use super::*;
 
     fn failure(class: ErrorClass) -> Failure {
-        Failure {
-            class,
-            ..Failure::transient("sqs:ReceiveMessage", "")
-        }
+        Failure { class, ..Failure::transient("sqs:ReceiveMessage", "") }
     }
 
     #[test]
@@ -236,10 +229,7 @@ mod tests {
         monitor.failed(Work::Delete, &failure(ErrorClass::Denied));
         assert!(!health.has_changed().unwrap());
         monitor.succeeded(Work::Receive);
-        assert!(
-            health.borrow().delete.is_some(),
-            "another kind of work says nothing about this one"
-        );
+        assert!(health.borrow().delete.is_some(), "another kind of work says nothing about this one");
         monitor.succeeded(Work::Delete);
         assert!(health.borrow().is_well());
     }

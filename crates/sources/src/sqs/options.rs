@@ -62,10 +62,7 @@ impl SqsOptions {
         } else {
             return Ok(());
         };
-        Err(SourceError::Options {
-            name: Arc::clone(&self.name),
-            reason,
-        })
+        Err(SourceError::Options { name: Arc::clone(&self.name), reason })
     }
 
     /// The Region that the queue's URL names, if it does. Requests go to the client's Region, not to the URL's host, so
@@ -75,19 +72,14 @@ impl SqsOptions {
         if host == "queue.amazonaws.com" {
             return "us-east-1".parse().ok();
         }
-        let is_aws = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"]
-            .iter()
-            .any(|end| host.ends_with(end));
-        host.split('.')
-            .find_map(|label| label.parse().ok())
-            .filter(|_| is_aws)
+        let is_aws =
+            [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|end| host.ends_with(end));
+        host.split('.').find_map(|label| label.parse().ok()).filter(|_| is_aws)
     }
 
     fn host(&self) -> Option<&str> {
-        let rest = self
-            .queue_url
-            .strip_prefix("https://")
-            .or_else(|| self.queue_url.strip_prefix("http://"))?;
+        let rest =
+            self.queue_url.strip_prefix("https://").or_else(|| self.queue_url.strip_prefix("http://"))?;
         rest.split(['/', ':']).next()
     }
 }
@@ -104,23 +96,11 @@ mod tests {
     fn the_region_is_read_from_every_form_of_url() {
         let region = |url: &str| with_url(url).region().map(|region| region.to_string());
         let ireland = Some("eu-west-1".to_owned());
-        assert_eq!(
-            region("https://sqs.eu-west-1.amazonaws.com/111122223333/q"),
-            ireland
-        );
-        assert_eq!(
-            region("https://eu-west-1.queue.amazonaws.com/111122223333/q"),
-            ireland
-        );
+        assert_eq!(region("https://sqs.eu-west-1.amazonaws.com/111122223333/q"), ireland);
+        assert_eq!(region("https://eu-west-1.queue.amazonaws.com/111122223333/q"), ireland);
         assert_eq!(region("https://sqs.eu-west-1.api.aws/111122223333/q"), ireland);
-        assert_eq!(
-            region("https://vpce-0a1.sqs.eu-west-1.vpce.amazonaws.com/111122223333/q"),
-            ireland
-        );
-        assert_eq!(
-            region("https://queue.amazonaws.com/111122223333/q"),
-            Some("us-east-1".to_owned())
-        );
+        assert_eq!(region("https://vpce-0a1.sqs.eu-west-1.vpce.amazonaws.com/111122223333/q"), ireland);
+        assert_eq!(region("https://queue.amazonaws.com/111122223333/q"), Some("us-east-1".to_owned()));
         assert_eq!(
             region("https://sqs.cn-north-1.amazonaws.com.cn/111122223333/q"),
             Some("cn-north-1".to_owned())
@@ -130,9 +110,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_valid() {
-        with_url("https://sqs.eu-west-1.amazonaws.com/111122223333/q")
-            .validate()
-            .unwrap();
+        with_url("https://sqs.eu-west-1.amazonaws.com/111122223333/q").validate().unwrap();
     }
 
     #[test]
@@ -142,41 +120,11 @@ mod tests {
         let cases: [(&str, SqsOptions); 7] = [
             ("queue_url", with_url("dormouse-queue")),
             ("queue_url", with_url("https:///q")),
-            (
-                "max_pollers",
-                SqsOptions {
-                    max_pollers: 0,
-                    ..with_url(url)
-                },
-            ),
-            (
-                "whole",
-                SqsOptions {
-                    wait_time: Duration::from_millis(1),
-                    ..with_url(url)
-                },
-            ),
-            (
-                "wait_time",
-                SqsOptions {
-                    wait_time: seconds(21),
-                    ..with_url(url)
-                },
-            ),
-            (
-                "visibility",
-                SqsOptions {
-                    visibility_timeout: seconds(20),
-                    ..with_url(url)
-                },
-            ),
-            (
-                "visibility",
-                SqsOptions {
-                    visibility_timeout: seconds(43_201),
-                    ..with_url(url)
-                },
-            ),
+            ("max_pollers", SqsOptions { max_pollers: 0, ..with_url(url) }),
+            ("whole", SqsOptions { wait_time: Duration::from_millis(1), ..with_url(url) }),
+            ("wait_time", SqsOptions { wait_time: seconds(21), ..with_url(url) }),
+            ("visibility", SqsOptions { visibility_timeout: seconds(20), ..with_url(url) }),
+            ("visibility", SqsOptions { visibility_timeout: seconds(43_201), ..with_url(url) }),
         ];
         for (word, options) in cases {
             let text = options.validate().unwrap_err().to_string();

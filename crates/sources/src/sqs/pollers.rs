@@ -55,20 +55,12 @@ struct Scale {
 
 impl Scale {
     fn new(bound: usize) -> Self {
-        Self {
-            wanted: AtomicUsize::new(1),
-            bound: bound.max(1),
-            grown: Notify::new(),
-        }
+        Self { wanted: AtomicUsize::new(1), bound: bound.max(1), grown: Notify::new() }
     }
 
     fn grow(&self) {
         let more = |wanted| (wanted < self.bound).then_some(wanted + 1);
-        if self
-            .wanted
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .is_ok()
-        {
+        if self.wanted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok() {
             self.grown.notify_one();
         }
     }
@@ -76,9 +68,7 @@ impl Scale {
     /// Whether the calling poller may end.
     fn shrink(&self) -> bool {
         let fewer = |wanted| (wanted > 1).then(|| wanted - 1);
-        self.wanted
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer)
-            .is_ok()
+        self.wanted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok()
     }
 }
 
@@ -192,11 +182,7 @@ impl<Q: Queue, I: Intake> Poller<Q, I> {
         }
         self.shared.stats.submitted.add(messages.len());
         let acks: Arc<dyn Acknowledge> = Arc::clone(&self.shared.acks) as _;
-        let batch = Batch {
-            source: Arc::clone(&self.shared.name),
-            messages,
-            acks,
-        };
+        let batch = Batch { source: Arc::clone(&self.shared.name), messages, acks };
         self.intake.submit(batch).await;
     }
 
@@ -211,11 +197,7 @@ impl<Q: Queue, I: Intake> Poller<Q, I> {
             self.shared.stats.empty_receives.add(1);
             return !self.scale.shrink();
         }
-        self.sparse_receives = if count < BATCH / 2 {
-            self.sparse_receives + 1
-        } else {
-            0
-        };
+        self.sparse_receives = if count < BATCH / 2 { self.sparse_receives + 1 } else { 0 };
         if self.sparse_receives < SPARSE_RECEIVES {
             return true;
         }
@@ -227,11 +209,7 @@ impl<Q: Queue, I: Intake> Poller<Q, I> {
     async fn wait_after(&mut self, failure: &Failure) -> bool {
         self.shared.stats.receive_errors[failure.class.number()].add(1);
         self.shared.monitor.failed(Work::Receive, failure);
-        let delay = if failure.class.is_passing() {
-            self.backoff.next_delay()
-        } else {
-            SLOW_RETRY
-        };
+        let delay = if failure.class.is_passing() { self.backoff.next_delay() } else { SLOW_RETRY };
         let is_hopeless = !failure.class.is_passing() || self.backoff.failures() >= FAILURES;
         if is_hopeless && self.scale.shrink() {
             return false;

@@ -90,9 +90,8 @@ impl SdkQueue {
             .queue_url(&self.queue_url)
             .attribute_names(QueueAttributeName::All)
             .send();
-        let answer = within(CALL_LIMIT, GET_ATTRIBUTES, call)
-            .await?
-            .map_err(|e| Failure::of(GET_ATTRIBUTES, &e))?;
+        let answer =
+            within(CALL_LIMIT, GET_ATTRIBUTES, call).await?.map_err(|e| Failure::of(GET_ATTRIBUTES, &e))?;
         Ok(answer.attributes.into_iter().flatten().collect())
     }
 
@@ -112,53 +111,34 @@ impl Queue for SdkQueue {
             .visibility_timeout(self.visibility_seconds)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .send();
-        let answer = within(self.receive_limit(), RECEIVE, call)
-            .await?
-            .map_err(|e| Failure::of(RECEIVE, &e))?;
-        Ok(answer
-            .messages
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(delivery)
-            .collect())
+        let answer =
+            within(self.receive_limit(), RECEIVE, call).await?.map_err(|e| Failure::of(RECEIVE, &e))?;
+        Ok(answer.messages.unwrap_or_default().into_iter().filter_map(delivery).collect())
     }
 
     async fn delete(&self, handles: Vec<String>) -> Result<EntryResults, Failure> {
         let count = handles.len();
         let mut call = self.client.delete_message_batch().queue_url(&self.queue_url);
         for (place, handle) in handles.into_iter().enumerate() {
-            let entry = DeleteMessageBatchRequestEntry::builder()
-                .id(place.to_string())
-                .receipt_handle(handle);
-            call = call.entries(
-                entry
-                    .build()
-                    .map_err(|e| Failure::transient(DELETE, &e.to_string()))?,
-            );
+            let entry =
+                DeleteMessageBatchRequestEntry::builder().id(place.to_string()).receipt_handle(handle);
+            call = call.entries(entry.build().map_err(|e| Failure::transient(DELETE, &e.to_string()))?);
         }
-        let answer = within(CALL_LIMIT, DELETE, call.send())
-            .await?
-            .map_err(|e| Failure::of(DELETE, &e))?;
+        let answer = within(CALL_LIMIT, DELETE, call.send()).await?.map_err(|e| Failure::of(DELETE, &e))?;
         let done = answer.successful.iter().map(|entry| entry.id.as_str());
         Ok(entry_results(DELETE, count, done, &answer.failed))
     }
 
     async fn change_visibility(&self, changes: Vec<VisibilityChange>) -> Result<EntryResults, Failure> {
         let count = changes.len();
-        let mut call = self
-            .client
-            .change_message_visibility_batch()
-            .queue_url(&self.queue_url);
+        let mut call = self.client.change_message_visibility_batch().queue_url(&self.queue_url);
         for (place, change) in changes.into_iter().enumerate() {
             let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
                 .id(place.to_string())
                 .receipt_handle(change.handle)
                 .visibility_timeout(change.seconds);
-            call = call.entries(
-                entry
-                    .build()
-                    .map_err(|e| Failure::transient(CHANGE_VISIBILITY, &e.to_string()))?,
-            );
+            call = call
+                .entries(entry.build().map_err(|e| Failure::transient(CHANGE_VISIBILITY, &e.to_string()))?);
         }
         let answer = within(CALL_LIMIT, CHANGE_VISIBILITY, call.send())
             .await?
@@ -196,21 +176,14 @@ pub(crate) fn whole_seconds(duration: Duration) -> i32 {
 /// `None` if SQS gave no handle: such a message can be neither kept nor deleted, and comes back by itself.
 fn delivery(message: aws_sdk_sqs::types::Message) -> Option<Delivery> {
     let handle = message.receipt_handle?;
-    let id = message
-        .message_id
-        .map_or_else(|| Arc::from(handle.as_str()), Arc::from);
+    let id = message.message_id.map_or_else(|| Arc::from(handle.as_str()), Arc::from);
     let receive_count = message
         .attributes
         .as_ref()
         .and_then(|attributes| attributes.get(&MessageSystemAttributeName::ApproximateReceiveCount))
         .and_then(|count| count.parse().ok())
         .unwrap_or(1);
-    Some(Delivery {
-        id,
-        handle,
-        body: message.body.unwrap_or_default(),
-        receive_count,
-    })
+    Some(Delivery { id, handle, body: message.body.unwrap_or_default(), receive_count })
 }
 
 /// Puts the answer's two lists into the order of the entries. What is in neither list counts as failed.
@@ -221,12 +194,7 @@ fn entry_results<'a>(
     failed: &[BatchResultErrorEntry],
 ) -> EntryResults {
     let mut results: EntryResults = (0..count)
-        .map(|_| {
-            Err(Failure::transient(
-                action,
-                "the answer does not mention this entry",
-            ))
-        })
+        .map(|_| Err(Failure::transient(action, "the answer does not mention this entry")))
         .collect();
     let place_of = |id: &str| id.parse::<usize>().ok().filter(|&place| place < count);
     for place in done.filter_map(place_of) {
@@ -234,12 +202,8 @@ fn entry_results<'a>(
     }
     for entry in failed {
         if let Some(place) = place_of(&entry.id) {
-            results[place] = Err(Failure::of_entry(
-                action,
-                &entry.code,
-                entry.message.as_deref(),
-                entry.sender_fault,
-            ));
+            results[place] =
+                Err(Failure::of_entry(action, &entry.code, entry.message.as_deref(), entry.sender_fault));
         }
     }
     results
@@ -260,26 +224,14 @@ mod tests {
             .build()
             .unwrap();
         let results = entry_results(DELETE, 4, ["3", "0", "7", "x"].into_iter(), &[failed]);
-        let classes: Vec<_> = results
-            .iter()
-            .map(|r| r.as_ref().err().map(|failure| failure.class))
-            .collect();
-        assert_eq!(
-            classes,
-            [None, Some(ErrorClass::Transient), Some(ErrorClass::Poison), None]
-        );
+        let classes: Vec<_> = results.iter().map(|r| r.as_ref().err().map(|failure| failure.class)).collect();
+        assert_eq!(classes, [None, Some(ErrorClass::Transient), Some(ErrorClass::Poison), None]);
     }
 
     #[test]
     fn a_message_without_a_count_was_received_once() {
-        let message = aws_sdk_sqs::types::Message::builder()
-            .message_id("m")
-            .receipt_handle("h")
-            .build();
+        let message = aws_sdk_sqs::types::Message::builder().message_id("m").receipt_handle("h").build();
         let delivery = delivery(message).unwrap();
-        assert_eq!(
-            (&*delivery.id, delivery.receive_count, &*delivery.body),
-            ("m", 1, "")
-        );
+        assert_eq!((&*delivery.id, delivery.receive_count, &*delivery.body), ("m", 1, ""));
     }
 }

@@ -135,10 +135,7 @@ async fn a_drain_deletes_everything() {
     double.send_many(&url, bodies(3_000)).unwrap();
     let committer = Committer::new();
     let too_early = watch_deletes(&double, &committer);
-    let running = Running::start(
-        SqsSource::new(&client_for(&double).await, options(&url)),
-        &committer,
-    );
+    let running = Running::start(SqsSource::new(&client_for(&double).await, options(&url)), &committer);
     until("all committed", || committer.distinct() == 3_000).await;
     let summary = running.stop().await;
     assert!(summary.is_drained(), "{summary}");
@@ -173,10 +170,7 @@ async fn whatever_goes_wrong_everything_is_committed_before_it_is_deleted() {
     assert!(summary.is_drained(), "{summary}");
     assert_eq!(committer.distinct(), 3_000);
     assert!(too_early.lock().unwrap().is_empty());
-    assert!(
-        stats.delete_retries.get() > 0 && stats.redelivered.get() > 0,
-        "{stats}"
-    );
+    assert!(stats.delete_retries.get() > 0 && stats.redelivered.get() > 0, "{stats}");
     assert_eq!((stats.in_flight.get(), stats.undeleted.get()), (0, 0), "{stats}");
 }
 
@@ -184,13 +178,7 @@ async fn whatever_goes_wrong_everything_is_committed_before_it_is_deleted() {
 async fn duplicates_in_flight_are_deleted_with_their_newest_handle() {
     let (double, url) = start_double().await;
     double.send_many(&url, bodies(500)).unwrap();
-    double.faults().set(
-        Operation::ReceiveMessage,
-        Fault {
-            duplicated: 0.5,
-            ..Fault::default()
-        },
-    );
+    double.faults().set(Operation::ReceiveMessage, Fault { duplicated: 0.5, ..Fault::default() });
     let committer = Committer::new();
     let source = SqsSource::new(&client_for(&double).await, options(&url));
     let stats = source.stats();
@@ -207,10 +195,7 @@ async fn a_stop_in_the_middle_leaves_the_rest_visible() {
     double.send_many(&url, bodies(20_000)).unwrap();
     let committer = Committer::new();
     let too_early = watch_deletes(&double, &committer);
-    let long = SqsOptions {
-        visibility_timeout: Duration::from_secs(600),
-        ..options(&url)
-    };
+    let long = SqsOptions { visibility_timeout: Duration::from_secs(600), ..options(&url) };
     let running = Running::start(SqsSource::new(&client_for(&double).await, long), &committer);
     until("in the middle", || committer.distinct() > 2_000).await;
     let summary = running.stop().await;
@@ -251,44 +236,21 @@ async fn a_check_says_what_is_wrong_and_what_to_do() {
     let (double, url) = start_double().await;
     let client = client_for(&double).await;
     let facts = SqsSource::new(&client, options(&url)).check().await.unwrap();
-    assert_eq!(
-        (facts.waiting, facts.has_redrive_policy, facts.retention_seconds),
-        (0, false, Some(345_600))
-    );
+    assert_eq!((facts.waiting, facts.has_redrive_policy, facts.retention_seconds), (0, false, Some(345_600)));
 
     let elsewhere = url.replace("/dormouse", "/nobody");
-    let error = SqsSource::new(&client, options(&elsewhere))
-        .check()
-        .await
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("queue_url") && error.contains("sqs:GetQueueAttributes failed"),
-        "{error}"
-    );
+    let error = SqsSource::new(&client, options(&elsewhere)).check().await.unwrap_err().to_string();
+    assert!(error.contains("queue_url") && error.contains("sqs:GetQueueAttributes failed"), "{error}");
 
-    double.faults().set_all(&Fault {
-        access_denied: true,
-        ..Fault::default()
-    });
-    let error = SqsSource::new(&client, options(&url))
-        .check()
-        .await
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("sqs:GetQueueAttributes must be granted"),
-        "{error}"
-    );
+    double.faults().set_all(&Fault { access_denied: true, ..Fault::default() });
+    let error = SqsSource::new(&client, options(&url)).check().await.unwrap_err().to_string();
+    assert!(error.contains("sqs:GetQueueAttributes must be granted"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_denial_is_in_the_health_and_does_not_delay_a_stop() {
     let (double, url) = start_double().await;
-    double.faults().set_all(&Fault {
-        access_denied: true,
-        ..Fault::default()
-    });
+    double.faults().set_all(&Fault { access_denied: true, ..Fault::default() });
     let source = SqsSource::new(&client_for(&double).await, options(&url));
     let health = source.health();
     let running = Running::start(source, &Committer::new());
@@ -298,9 +260,7 @@ async fn a_denial_is_in_the_health_and_does_not_delay_a_stop() {
         (failure.class, failure.missing_permission()),
         (ErrorClass::Denied, Some("sqs:ReceiveMessage"))
     );
-    let summary = tokio::time::timeout(Duration::from_secs(2), running.stop())
-        .await
-        .unwrap();
+    let summary = tokio::time::timeout(Duration::from_secs(2), running.stop()).await.unwrap();
     assert_eq!(summary.received, 0);
 }
 
@@ -309,21 +269,13 @@ async fn exhausted_messages_go_where_the_redrive_policy_says() {
     struct Leaves;
     impl Intake for Leaves {
         async fn submit(&self, batch: Batch) {
-            batch
-                .acks
-                .leave(batch.messages.iter().map(|message| message.receipt).collect());
+            batch.acks.leave(batch.messages.iter().map(|message| message.receipt).collect());
         }
     }
     let double = SqsDouble::start(double::SqsOptions::default()).await.unwrap();
     let dead = double.create_queue("dead", QueueOptions::default());
     let redrive = Some(("dead".to_owned(), 2));
-    let url = double.create_queue(
-        "dormouse",
-        QueueOptions {
-            redrive,
-            ..QueueOptions::default()
-        },
-    );
+    let url = double.create_queue("dormouse", QueueOptions { redrive, ..QueueOptions::default() });
     double.send_many(&url, bodies(20)).unwrap();
     let source = SqsSource::new(&client_for(&double).await, options(&url));
     assert!(source.check().await.unwrap().has_redrive_policy);

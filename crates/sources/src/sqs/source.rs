@@ -64,24 +64,10 @@ impl SourceSummary {
 
 impl fmt::Display for SourceSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            received,
-            submitted,
-            deleted,
-            left,
-            unacknowledged,
-            released,
-            undeleted,
-        } = self;
-        write!(
-            f,
-            "received {received}, submitted {submitted}, deleted {deleted}, left {left}"
-        )?;
+        let Self { received, submitted, deleted, left, unacknowledged, released, undeleted } = self;
+        write!(f, "received {received}, submitted {submitted}, deleted {deleted}, left {left}")?;
         if !self.is_drained() {
-            write!(
-                f,
-                ", not acknowledged in time {unacknowledged} (of these released at once {released})"
-            )?;
+            write!(f, ", not acknowledged in time {unacknowledged} (of these released at once {released})")?;
             write!(f, ", not deleted in time {undeleted}")?;
         }
         Ok(())
@@ -165,9 +151,7 @@ impl QueueFacts {
             waiting: number(QueueAttributeName::ApproximateNumberOfMessages).unwrap_or(0),
             in_flight: number(QueueAttributeName::ApproximateNumberOfMessagesNotVisible).unwrap_or(0),
             retention_seconds: number(QueueAttributeName::MessageRetentionPeriod),
-            kms_key: value(&QueueAttributeName::KmsMasterKeyId)
-                .filter(|key| !key.is_empty())
-                .cloned(),
+            kms_key: value(&QueueAttributeName::KmsMasterKeyId).filter(|key| !key.is_empty()).cloned(),
         }
     }
 }
@@ -221,11 +205,7 @@ impl<Q: Queue> Parts<Q> {
         let tracker = Arc::new(Tracker::new(options.visibility_timeout, Arc::clone(&stats)));
         // Unbounded: what is in flight is bounded by the intake, and what is undeleted by the pollers.
         let (sender, acked) = mpsc::unbounded_channel();
-        let acks = Acks {
-            tracker: Arc::clone(&tracker),
-            stats: Arc::clone(&stats),
-            acked: sender,
-        };
+        let acks = Acks { tracker: Arc::clone(&tracker), stats: Arc::clone(&stats), acked: sender };
         let shared = Shared {
             name: Arc::clone(&options.name),
             visibility: options.visibility_timeout,
@@ -236,10 +216,7 @@ impl<Q: Queue> Parts<Q> {
             monitor: Monitor::new(Arc::clone(&options.name)),
             acks: Arc::new(acks),
         };
-        Self {
-            shared: Arc::new(shared),
-            acked,
-        }
+        Self { shared: Arc::new(shared), acked }
     }
 
     pub(crate) async fn run<I: Intake>(
@@ -311,15 +288,9 @@ async fn abandon_the_rest<Q: Queue>(shared: &Arc<Shared<Q>>) -> SourceSummary {
 }
 
 async fn release<Q: Queue>(shared: Arc<Shared<Q>>, handles: Vec<String>) {
-    let changes = handles
-        .into_iter()
-        .map(|handle| VisibilityChange { handle, seconds: 0 })
-        .collect();
+    let changes = handles.into_iter().map(|handle| VisibilityChange { handle, seconds: 0 }).collect();
     match shared.queue.change_visibility(changes).await {
-        Ok(results) => shared
-            .stats
-            .released
-            .add(results.iter().filter(|result| result.is_ok()).count()),
+        Ok(results) => shared.stats.released.add(results.iter().filter(|result| result.is_ok()).count()),
         Err(failure) => tracing::debug!(source = &*shared.name, "{failure}"),
     }
 }

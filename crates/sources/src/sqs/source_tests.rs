@@ -28,25 +28,15 @@ struct Pipeline {
 
 impl Pipeline {
     fn committing() -> Self {
-        Self {
-            commits: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
-            ..Self::standing_still()
-        }
+        Self { commits: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)), ..Self::standing_still() }
     }
 
     fn standing_still() -> Self {
-        Self {
-            commits: Arc::new(Semaphore::new(0)),
-            seen: Arc::default(),
-            leaves: false,
-        }
+        Self { commits: Arc::new(Semaphore::new(0)), seen: Arc::default(), leaves: false }
     }
 
     fn leaving() -> Self {
-        Self {
-            leaves: true,
-            ..Self::committing()
-        }
+        Self { leaves: true, ..Self::committing() }
     }
 
     fn go_on(&self) {
@@ -93,20 +83,12 @@ struct Running {
 impl Running {
     fn start<I: Intake>(intake: I) -> Self {
         let queue = MemoryQueue::new(WAIT, VISIBILITY);
-        let options = SqsOptions {
-            max_pollers: 8,
-            ..SqsOptions::new("bus", "http://127.0.0.1/q")
-        };
+        let options = SqsOptions { max_pollers: 8, ..SqsOptions::new("bus", "http://127.0.0.1/q") };
         let parts = Parts::new(Arc::clone(&queue), &options);
         let shared = Arc::clone(&parts.shared);
         let stop = CancellationToken::new();
         let task = tokio::spawn(parts.run(Arc::new(intake), stop.clone(), GRACE));
-        Self {
-            queue,
-            shared,
-            stop,
-            task,
-        }
+        Self { queue, shared, stop, task }
     }
 
     async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
@@ -137,10 +119,7 @@ async fn everything_is_handed_over_once_and_deleted() {
     running.until("all deleted", |r| r.queue.len() == 0).await;
     let summary = running.stop().await;
     assert!(summary.is_drained());
-    assert_eq!(
-        (summary.received, summary.submitted, summary.deleted),
-        (1_234, 1_234, 1_234)
-    );
+    assert_eq!((summary.received, summary.submitted, summary.deleted), (1_234, 1_234, 1_234));
     assert!(pipeline.times_seen().values().all(|&times| times == 1));
 }
 
@@ -153,11 +132,7 @@ async fn full_acknowledgements_are_deleted_in_tens_and_a_rest_does_not_wait_long
     let sent = Instant::now();
     running.queue.send(1);
     running.until("deleted", |r| r.queue.len() == 0).await;
-    assert!(
-        sent.elapsed() < COMMIT + Duration::from_millis(100),
-        "{:?}",
-        sent.elapsed()
-    );
+    assert!(sent.elapsed() < COMMIT + Duration::from_millis(100), "{:?}", sent.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,13 +171,7 @@ async fn receiving_does_not_wait_for_commits_and_slow_commits_lose_no_message() 
         sleep(Duration::from_mins(1)).await;
         assert_eq!(running.queue.visible(), 0);
     }
-    assert_eq!(
-        (
-            running.shared.stats.redelivered.get(),
-            running.shared.stats.lapsed.get()
-        ),
-        (0, 0)
-    );
+    assert_eq!((running.shared.stats.redelivered.get(), running.shared.stats.lapsed.get()), (0, 0));
     pipeline.go_on();
     running.until("all deleted", |r| r.queue.len() == 0).await;
     assert!(pipeline.times_seen().values().all(|&times| times == 1));
@@ -226,14 +195,9 @@ async fn a_deadline_counts_from_before_the_receive_and_not_from_its_answer() {
     let before = Instant::now();
     sleep(WAIT - Duration::from_secs(2)).await;
     running.queue.send(1);
-    running
-        .until("extended", |r| r.shared.stats.extended.get() == 1)
-        .await;
+    running.until("extended", |r| r.shared.stats.extended.get() == 1).await;
     let asked = before.elapsed();
-    assert!(
-        asked >= VISIBILITY * 2 / 3 && asked <= VISIBILITY * 2 / 3 + VISIBILITY / 12,
-        "{asked:?}"
-    );
+    assert!(asked >= VISIBILITY * 2 / 3 && asked <= VISIBILITY * 2 / 3 + VISIBILITY / 12, "{asked:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -243,9 +207,7 @@ async fn a_message_that_comes_again_is_handed_over_once_and_deleted_with_the_new
     running.queue.send(3);
     running.until("handed over", |_| pipeline.seen() == 3).await;
     running.queue.expire("m2");
-    running
-        .until("came again", |r| r.shared.stats.redelivered.get() == 1)
-        .await;
+    running.until("came again", |r| r.shared.stats.redelivered.get() == 1).await;
     pipeline.go_on();
     running.until("all deleted", |r| r.queue.len() == 0).await;
     assert_eq!(pipeline.seen(), 3);
@@ -257,9 +219,7 @@ async fn extensions_that_fail_for_a_while_are_repeated_in_time() {
     let pipeline = Pipeline::standing_still();
     let running = Running::start(pipeline.clone());
     running.queue.fail(|faults| {
-        faults
-            .changes
-            .extend([failure(ErrorClass::Transient), failure(ErrorClass::Throttled)]);
+        faults.changes.extend([failure(ErrorClass::Transient), failure(ErrorClass::Throttled)]);
     });
     running.queue.send(1);
     sleep(VISIBILITY * 3).await;
@@ -275,9 +235,7 @@ async fn a_message_whose_extension_is_refused_comes_again_and_is_kept_again() {
         faults.changes.extend(failures(ErrorClass::Transient, 20));
     });
     running.queue.send(1);
-    running
-        .until("came again", |r| r.shared.stats.redelivered.get() == 1)
-        .await;
+    running.until("came again", |r| r.shared.stats.redelivered.get() == 1).await;
     sleep(VISIBILITY * 5).await;
     let again = running.shared.stats.redelivered.get();
     assert!(again <= 3, "{again}");
@@ -292,24 +250,13 @@ async fn failed_deletes_are_repeated_and_lost_handles_are_not() {
     let running = Running::start(pipeline.clone());
     running.queue.fail(|faults| {
         faults.deletes.push_back(failure(ErrorClass::Transient));
-        faults
-            .delete_entries
-            .push_back((3, failure(ErrorClass::Throttled)));
+        faults.delete_entries.push_back((3, failure(ErrorClass::Throttled)));
         faults.delete_entries.push_back((0, failure(ErrorClass::Poison)));
     });
     running.queue.send(30);
-    running
-        .until("settled", |r| r.shared.tracker.len() == 0 && r.queue.len() <= 1)
-        .await;
+    running.until("settled", |r| r.shared.tracker.len() == 0 && r.queue.len() <= 1).await;
     let stats = &running.shared.stats;
-    assert_eq!(
-        (
-            stats.deleted.get(),
-            stats.delete_lost.get(),
-            stats.delete_retries.get()
-        ),
-        (29, 1, 11)
-    );
+    assert_eq!((stats.deleted.get(), stats.delete_lost.get(), stats.delete_retries.get()), (29, 1, 11));
     // The one whose handle was lost still exists: it comes again as a new delivery.
     running.until("all deleted", |r| r.queue.len() == 0).await;
     assert_eq!(pipeline.seen(), 31);
@@ -320,14 +267,10 @@ async fn failed_deletes_are_repeated_and_lost_handles_are_not() {
 async fn a_missing_permission_to_delete_is_shown_and_waited_for() {
     let running = Running::start(Pipeline::committing());
     let health = running.shared.monitor.subscribe();
-    running
-        .queue
-        .fail(|faults| faults.deletes.extend(failures(ErrorClass::Denied, 3)));
+    running.queue.fail(|faults| faults.deletes.extend(failures(ErrorClass::Denied, 3)));
     running.queue.send(1);
     let sent = Instant::now();
-    running
-        .until("trouble", |_| health.borrow().delete.is_some())
-        .await;
+    running.until("trouble", |_| health.borrow().delete.is_some()).await;
     running.until("deleted", |r| r.queue.len() == 0).await;
     assert!(sent.elapsed() > SLOW_RETRY * 3 && sent.elapsed() < SLOW_RETRY * 4);
     running.until("well", |_| health.borrow().is_well()).await;
@@ -343,15 +286,8 @@ async fn throttling_is_waited_out() {
     running.queue.send(100);
     let started = Instant::now();
     running.until("all deleted", |r| r.queue.len() == 0).await;
-    assert!(
-        started.elapsed() > Duration::from_secs(30),
-        "{:?}",
-        started.elapsed()
-    );
-    assert_eq!(
-        running.shared.stats.receive_errors[ErrorClass::Throttled.number()].get(),
-        10
-    );
+    assert!(started.elapsed() > Duration::from_secs(30), "{:?}", started.elapsed());
+    assert_eq!(running.shared.stats.receive_errors[ErrorClass::Throttled.number()].get(), 10);
 }
 
 #[tokio::test(start_paused = true)]
@@ -394,13 +330,8 @@ async fn left_messages_come_back_after_their_timeout() {
     sleep(Duration::from_secs(1)).await;
     assert_eq!((pipeline.seen(), running.shared.tracker.len()), (1, 0));
     sleep(VISIBILITY).await;
-    let counts: Vec<u32> = pipeline
-        .seen
-        .lock()
-        .unwrap()
-        .iter()
-        .map(|message| message.receive_count)
-        .collect();
+    let counts: Vec<u32> =
+        pipeline.seen.lock().unwrap().iter().map(|message| message.receive_count).collect();
     assert_eq!(counts, [1, 2]);
     let summary = running.stop().await;
     assert_eq!((summary.left, summary.deleted), (2, 0));
@@ -413,11 +344,7 @@ async fn an_idle_long_poll_delays_a_stop_by_a_second_at_most() {
     sleep(Duration::from_secs(3)).await;
     let stopped = Instant::now();
     assert!(running.stop().await.is_drained());
-    assert!(
-        stopped.elapsed() <= STOP_PATIENCE + Duration::from_millis(50),
-        "{:?}",
-        stopped.elapsed()
-    );
+    assert!(stopped.elapsed() <= STOP_PATIENCE + Duration::from_millis(50), "{:?}", stopped.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -458,10 +385,7 @@ async fn what_is_not_committed_in_time_is_visible_again_at_once() {
     let stopped = Instant::now();
     let summary = running.stop().await;
     assert!(stopped.elapsed() >= GRACE && stopped.elapsed() < GRACE + Duration::from_secs(1));
-    assert_eq!(
-        (summary.unacknowledged, summary.released, summary.undeleted),
-        (123, 123, 0)
-    );
+    assert_eq!((summary.unacknowledged, summary.released, summary.undeleted), (123, 123, 0));
     assert_eq!(queue.visible(), 123);
     // An acknowledgement that comes too late does nothing.
     pipeline.go_on();
@@ -472,17 +396,12 @@ async fn what_is_not_committed_in_time_is_visible_again_at_once() {
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_deleted_in_time_is_counted() {
     let running = Running::start(Pipeline::committing());
-    running
-        .queue
-        .fail(|faults| faults.deletes.push_back(failure(ErrorClass::Denied)));
+    running.queue.fail(|faults| faults.deletes.push_back(failure(ErrorClass::Denied)));
     running.queue.send(4);
     running.until("tried", |r| r.queue.calls().deletes == 1).await;
     sleep(Duration::from_secs(1)).await;
     let summary = running.stop().await;
-    assert_eq!(
-        (summary.undeleted, summary.unacknowledged, summary.deleted),
-        (4, 0, 0)
-    );
+    assert_eq!((summary.undeleted, summary.unacknowledged, summary.deleted), (4, 0, 0));
 }
 
 /// An intake that never takes a second batch.

@@ -57,12 +57,7 @@ struct Stored {
 
 impl MemoryQueue {
     pub(super) fn new(wait: Duration, visibility: Duration) -> Arc<Self> {
-        Arc::new(Self {
-            wait,
-            visibility,
-            state: Mutex::default(),
-            arrived: Notify::new(),
-        })
+        Arc::new(Self { wait, visibility, state: Mutex::default(), arrived: Notify::new() })
     }
 
     pub(super) fn send(&self, count: usize) {
@@ -72,13 +67,7 @@ impl MemoryQueue {
             let id = format!("m{}", state.next);
             let body = format!("body of {id}");
             let visible_at = Instant::now();
-            let stored = Stored {
-                id: id.into(),
-                body,
-                visible_at,
-                handle: String::new(),
-                receives: 0,
-            };
+            let stored = Stored { id: id.into(), body, visible_at, handle: String::new(), receives: 0 };
             state.messages.push(stored);
         }
         drop(state);
@@ -110,13 +99,7 @@ impl MemoryQueue {
     /// Messages that a receive would return now.
     pub(super) fn visible(&self) -> usize {
         let now = Instant::now();
-        self.state
-            .lock()
-            .unwrap()
-            .messages
-            .iter()
-            .filter(|m| m.visible_at <= now)
-            .count()
+        self.state.lock().unwrap().messages.iter().filter(|m| m.visible_at <= now).count()
     }
 
     fn take(&self) -> Vec<Delivery> {
@@ -142,13 +125,7 @@ impl MemoryQueue {
 
     /// When a message that is in flight becomes visible.
     fn next_visible(&self) -> Option<Instant> {
-        self.state
-            .lock()
-            .unwrap()
-            .messages
-            .iter()
-            .map(|m| m.visible_at)
-            .min()
+        self.state.lock().unwrap().messages.iter().map(|m| m.visible_at).min()
     }
 }
 
@@ -225,10 +202,7 @@ impl Queue for Arc<MemoryQueue> {
 }
 
 pub(super) fn failure(class: ErrorClass) -> Failure {
-    Failure {
-        class,
-        ..Failure::transient("sqs:Test", "injected")
-    }
+    Failure { class, ..Failure::transient("sqs:Test", "injected") }
 }
 
 pub(super) fn failures(class: ErrorClass, count: usize) -> Vec<Failure> {

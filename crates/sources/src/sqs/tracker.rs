@@ -94,12 +94,7 @@ pub(crate) enum AfterDelete {
 
 impl Tracker {
     pub(crate) fn new(visibility: Duration, stats: Arc<SqsStats>) -> Self {
-        Self {
-            visibility,
-            stats,
-            inner: Mutex::default(),
-            emptied: Notify::new(),
-        }
+        Self { visibility, stats, inner: Mutex::default(), emptied: Notify::new() }
     }
 
     /// Enters what a receive that began at `before` has delivered. Returns the messages that are not in flight already.
@@ -119,10 +114,7 @@ impl Tracker {
     /// Forgets messages that are left to come back. Those already acknowledged stay.
     pub(crate) fn leave(&self, receipts: &[Receipt]) {
         let mut inner = self.lock();
-        let left = receipts
-            .iter()
-            .filter(|receipt| inner.forget_unacknowledged(**receipt).is_some())
-            .count();
+        let left = receipts.iter().filter(|receipt| inner.forget_unacknowledged(**receipt).is_some()).count();
         self.unlock(inner);
         self.stats.left.add(left);
     }
@@ -130,10 +122,7 @@ impl Tracker {
     /// Marks messages as acknowledged and returns their newest handles. Unknown receipts are ignored.
     pub(crate) fn begin_delete(&self, receipts: &[Receipt]) -> Vec<Lease> {
         let mut inner = self.lock();
-        let leases = receipts
-            .iter()
-            .filter_map(|receipt| inner.acknowledge(*receipt))
-            .collect();
+        let leases = receipts.iter().filter_map(|receipt| inner.acknowledge(*receipt)).collect();
         self.unlock(inner);
         leases
     }
@@ -141,10 +130,7 @@ impl Tracker {
     /// Takes down what became of tries to delete, and says what to do next, in the same order.
     pub(crate) fn end_delete(&self, outcomes: &[(Lease, DeleteOutcome)]) -> Vec<AfterDelete> {
         let mut inner = self.lock();
-        let next = outcomes
-            .iter()
-            .map(|(lease, outcome)| inner.after_delete(lease, *outcome))
-            .collect();
+        let next = outcomes.iter().map(|(lease, outcome)| inner.after_delete(lease, *outcome)).collect();
         self.unlock(inner);
         next
     }
@@ -167,10 +153,7 @@ impl Tracker {
                 continue;
             }
             let seconds = whole_seconds(self.visibility.min(remaining));
-            let change = VisibilityChange {
-                handle: entry.handle.clone(),
-                seconds,
-            };
+            let change = VisibilityChange { handle: entry.handle.clone(), seconds };
             due.push((entry.lease(*receipt), change));
         }
         self.unlock(inner);
@@ -204,11 +187,8 @@ impl Tracker {
         let entries: Vec<Entry> = inner.entries.drain().map(|(_, entry)| entry).collect();
         self.unlock(inner);
         let all = entries.len();
-        let held: Vec<String> = entries
-            .into_iter()
-            .filter(|e| !e.is_acknowledged())
-            .map(|e| e.handle)
-            .collect();
+        let held: Vec<String> =
+            entries.into_iter().filter(|e| !e.is_acknowledged()).map(|e| e.handle).collect();
         let undeleted = all - held.len();
         (held, undeleted)
     }
@@ -247,12 +227,7 @@ impl Tracker {
 impl Inner {
     /// `None` if the message is in flight already.
     fn enter(&mut self, received: Instant, deadline: Instant, delivery: Delivery) -> Option<Message> {
-        let Delivery {
-            id,
-            handle,
-            body,
-            receive_count,
-        } = delivery;
+        let Delivery { id, handle, body, receive_count } = delivery;
         let receipt = match self.receipts.entry(Arc::clone(&id)) {
             hash_map::Entry::Vacant(place) => {
                 self.next_receipt += 1;
@@ -265,21 +240,10 @@ impl Inner {
                 return None;
             }
         };
-        let entry = Entry {
-            id: Arc::clone(&id),
-            handle,
-            generation: 0,
-            received,
-            deadline,
-            state: State::Held,
-        };
+        let entry =
+            Entry { id: Arc::clone(&id), handle, generation: 0, received, deadline, state: State::Held };
         self.entries.insert(receipt, entry);
-        Some(Message {
-            body,
-            receipt,
-            receive_count,
-            id,
-        })
+        Some(Message { body, receipt, receive_count, id })
     }
 
     fn acknowledge(&mut self, receipt: Receipt) -> Option<Lease> {
@@ -313,9 +277,7 @@ impl Inner {
         }
         match (outcome, entry.state) {
             (DeleteOutcome::Failed, State::Acknowledged { failures }) => {
-                entry.state = State::Acknowledged {
-                    failures: failures.saturating_add(1),
-                };
+                entry.state = State::Acknowledged { failures: failures.saturating_add(1) };
                 AfterDelete::Later { failures }
             }
             _ => {
@@ -327,9 +289,7 @@ impl Inner {
 
     /// The lease's entry, if its handle is still the newest.
     fn current(&mut self, lease: &Lease) -> Option<&mut Entry> {
-        self.entries
-            .get_mut(&lease.receipt)
-            .filter(|entry| entry.generation == lease.generation)
+        self.entries.get_mut(&lease.receipt).filter(|entry| entry.generation == lease.generation)
     }
 }
 
@@ -339,11 +299,7 @@ impl Entry {
     }
 
     fn lease(&self, receipt: Receipt) -> Lease {
-        Lease {
-            receipt,
-            handle: self.handle.clone(),
-            generation: self.generation,
-        }
+        Lease { receipt, handle: self.handle.clone(), generation: self.generation }
     }
 
     fn redelivered(&mut self, received: Instant, deadline: Instant, handle: String) {
@@ -369,12 +325,7 @@ mod tests {
     }
 
     fn delivery(id: &str, handle: &str) -> Delivery {
-        Delivery {
-            id: id.into(),
-            handle: handle.into(),
-            body: "{}".into(),
-            receive_count: 1,
-        }
+        Delivery { id: id.into(), handle: handle.into(), body: "{}".into(), receive_count: 1 }
     }
 
     fn one(tracker: &Tracker, id: &str, handle: &str) -> Receipt {
@@ -392,13 +343,7 @@ mod tests {
     async fn a_redelivery_brings_a_newer_handle_and_no_second_message() {
         let tracker = tracker();
         let receipt = one(&tracker, "m1", "old");
-        assert_eq!(
-            tracker.track(
-                Instant::now(),
-                vec![delivery("m1", "new"), delivery("m1", "newest")]
-            ),
-            []
-        );
+        assert_eq!(tracker.track(Instant::now(), vec![delivery("m1", "new"), delivery("m1", "newest")]), []);
         let leases = tracker.begin_delete(&[receipt]);
         assert_eq!(leases[0].handle, "newest");
         assert_eq!((tracker.stats.redelivered.get(), tracker.len()), (2, 1));
@@ -422,20 +367,13 @@ mod tests {
     async fn an_acknowledged_message_that_comes_again_is_deleted_with_the_new_handle() {
         let tracker = tracker();
         let receipt = one(&tracker, "m1", "old");
-        for outcome in [
-            DeleteOutcome::Deleted,
-            DeleteOutcome::HandleLost,
-            DeleteOutcome::Failed,
-        ] {
+        for outcome in [DeleteOutcome::Deleted, DeleteOutcome::HandleLost, DeleteOutcome::Failed] {
             let lease = tracker.begin_delete(&[receipt]).remove(0);
             assert_eq!(tracker.track(Instant::now(), vec![delivery("m1", "new")]), []);
             assert_eq!(tracker.end_delete(&[(lease, outcome)]), [AfterDelete::AtOnce]);
             assert_eq!(tracker.begin_delete(&[receipt])[0].handle, "new");
         }
-        assert_eq!(
-            delete(&tracker, receipt, DeleteOutcome::Deleted),
-            AfterDelete::Done
-        );
+        assert_eq!(delete(&tracker, receipt, DeleteOutcome::Deleted), AfterDelete::Done);
     }
 
     #[tokio::test(start_paused = true)]
@@ -443,15 +381,9 @@ mod tests {
         let tracker = tracker();
         let receipt = one(&tracker, "m1", "h");
         for failures in 0..3 {
-            assert_eq!(
-                delete(&tracker, receipt, DeleteOutcome::Failed),
-                AfterDelete::Later { failures }
-            );
+            assert_eq!(delete(&tracker, receipt, DeleteOutcome::Failed), AfterDelete::Later { failures });
         }
-        assert_eq!(
-            delete(&tracker, receipt, DeleteOutcome::HandleLost),
-            AfterDelete::Done
-        );
+        assert_eq!(delete(&tracker, receipt, DeleteOutcome::HandleLost), AfterDelete::Done);
         assert_eq!(tracker.len(), 0);
     }
 
@@ -463,11 +395,7 @@ mod tests {
         tracker.begin_delete(&[messages[1].receipt]);
         tracker.leave(&[messages[2].receipt, messages[2].receipt]);
         assert_eq!(tracker.stats.left.get(), 1);
-        assert!(
-            tracker
-                .due(before + VISIBILITY - MARGIN - Duration::from_millis(1), MARGIN)
-                .is_empty()
-        );
+        assert!(tracker.due(before + VISIBILITY - MARGIN - Duration::from_millis(1), MARGIN).is_empty());
 
         let due = tracker.due(before + VISIBILITY - MARGIN, MARGIN);
         let mut handles: Vec<&str> = due.iter().map(|(_, change)| &*change.handle).collect();
@@ -494,10 +422,7 @@ mod tests {
         tracker.track(before + VISIBILITY, vec![delivery("m1", "new")]);
         tracker.lapse(&lease);
         let due = tracker.due(before + VISIBILITY * 2, MARGIN);
-        assert_eq!(
-            due[0].1.handle, "new",
-            "the old handle's end says nothing about the new one"
-        );
+        assert_eq!(due[0].1.handle, "new", "the old handle's end says nothing about the new one");
     }
 
     #[tokio::test(start_paused = true)]
@@ -506,16 +431,8 @@ mod tests {
         let before = Instant::now();
         one(&tracker, "m1", "h");
         let late = before + LONGEST_VISIBILITY - Duration::from_secs(30);
-        assert_eq!(
-            tracker.due(late, MARGIN)[0].1.seconds,
-            30,
-            "no more than what SQS allows"
-        );
-        assert!(
-            tracker
-                .due(before + LONGEST_VISIBILITY - MARGIN, MARGIN)
-                .is_empty()
-        );
+        assert_eq!(tracker.due(late, MARGIN)[0].1.seconds, 30, "no more than what SQS allows");
+        assert!(tracker.due(before + LONGEST_VISIBILITY - MARGIN, MARGIN).is_empty());
         assert_eq!(tracker.stats.lapsed.get(), 1);
         assert_eq!(tracker.len(), 1, "it can still be acknowledged");
     }

@@ -43,9 +43,7 @@ pub(super) fn write(
 /// Up to which epoch the tables are written.
 pub(super) fn position(connection: &Connection) -> rusqlite::Result<u64> {
     let sql = "SELECT coalesce(max(seq), 0) FROM positions WHERE reader = ?1";
-    connection
-        .query_row(sql, [READER], |row| row.get(0))
-        .map(i64::cast_unsigned)
+    connection.query_row(sql, [READER], |row| row.get(0)).map(i64::cast_unsigned)
 }
 
 fn write_keys(
@@ -96,9 +94,7 @@ fn write_days(
     }
     if let Some((&latest, _)) = activity.days.last_key_value() {
         let sql = "DELETE FROM days WHERE row = ?1 AND day + ?2 < ?3";
-        transaction
-            .prepare_cached(sql)?
-            .execute(params![row, options.keep_days, latest])?;
+        transaction.prepare_cached(sql)?.execute(params![row, options.keep_days, latest])?;
     }
     Ok(())
 }
@@ -115,27 +111,16 @@ fn write_users(
     let sql = "INSERT INTO users VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO UPDATE SET
                first = min(first, ?6), last = max(last, ?7), uses = uses + ?8, attempts = attempts + ?9";
     let mut add = transaction.prepare_cached(sql)?;
-    for User {
-        principal,
-        operation,
-        service,
-        foreign,
-        stats,
-    } in activity.users.values()
-    {
+    for User { principal, operation, service, foreign, stats } in activity.users.values() {
         let (first, last) = (stats.first.seconds(), stats.last.seconds());
         let (uses, attempts) = (stats.uses.cast_signed(), stats.attempts.cast_signed());
-        add.execute(params![
-            row, principal, operation, service, foreign, first, last, uses, attempts
-        ])?;
+        add.execute(params![row, principal, operation, service, foreign, first, last, uses, attempts])?;
     }
     let dropped = drop_oldest_users(transaction, row, options.users_per_key)?;
     let overflow = dropped + activity.users_overflow.cast_signed();
     if overflow > 0 {
         let sql = "UPDATE keys SET users_overflow = users_overflow + ?2 WHERE row = ?1";
-        transaction
-            .prepare_cached(sql)?
-            .execute([i64::from(row), overflow])?;
+        transaction.prepare_cached(sql)?.execute([i64::from(row), overflow])?;
     }
     Ok(())
 }
@@ -143,9 +128,7 @@ fn write_users(
 /// Keeps the users seen most recently, and returns how many observations the others stood for.
 fn drop_oldest_users(transaction: &Transaction<'_>, row: u32, most: u32) -> rusqlite::Result<i64> {
     let sql = "SELECT count(*) FROM users WHERE row = ?1";
-    let known: u32 = transaction
-        .prepare_cached(sql)?
-        .query_row([row], |row| row.get(0))?;
+    let known: u32 = transaction.prepare_cached(sql)?.query_row([row], |row| row.get(0))?;
     if known <= most {
         return Ok(0);
     }
@@ -174,21 +157,14 @@ fn write_changes(
     }
     let sql = "DELETE FROM changes WHERE row = ?1 AND (at, event_id) IN
                (SELECT at, event_id FROM changes WHERE row = ?1 ORDER BY at DESC, event_id DESC LIMIT -1 OFFSET ?2)";
-    transaction
-        .prepare_cached(sql)?
-        .execute(params![row, options.changes_per_key])?;
+    transaction.prepare_cached(sql)?.execute(params![row, options.changes_per_key])?;
     Ok(())
 }
 
 fn write_aliases(transaction: &Transaction<'_>, fold: &Fold) -> rusqlite::Result<()> {
     let mut write = transaction.prepare_cached("INSERT OR REPLACE INTO aliases VALUES (?1, ?2, ?3, ?4)")?;
     for ((account, region, name), register) in &fold.aliases {
-        write.execute(params![
-            account.to_string(),
-            region.name(),
-            name,
-            rows::to_json(register)
-        ])?;
+        write.execute(params![account.to_string(), region.name(), name, rows::to_json(register)])?;
     }
     Ok(())
 }

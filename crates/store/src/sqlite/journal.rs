@@ -7,10 +7,7 @@ use crate::Epoch;
 
 /// What became of an append.
 pub(super) enum Appended {
-    Done {
-        quarantine_grew: u64,
-        quarantine_shrank: u64,
-    },
+    Done { quarantine_grew: u64, quarantine_shrank: u64 },
     Fenced,
 }
 
@@ -41,10 +38,7 @@ pub(super) fn append(
         }
     }
     transaction.commit()?;
-    Ok(Appended::Done {
-        quarantine_grew,
-        quarantine_shrank,
-    })
+    Ok(Appended::Done { quarantine_grew, quarantine_shrank })
 }
 
 fn is_the_writer(transaction: &Transaction<'_>, writer: &str) -> rusqlite::Result<bool> {
@@ -57,12 +51,8 @@ fn is_the_writer(transaction: &Transaction<'_>, writer: &str) -> rusqlite::Resul
 fn insert(transaction: &Transaction<'_>, writer: &str, epoch: &Epoch<'_>) -> rusqlite::Result<bool> {
     let sql = "INSERT INTO journal VALUES (?1, ?2, ?3, ?4) ON CONFLICT (seq) DO NOTHING";
     let mut statement = transaction.prepare_cached(sql)?;
-    let rows = statement.execute(params![
-        epoch.seq.cast_signed(),
-        writer,
-        epoch.sealed_at.seconds(),
-        epoch.body
-    ])?;
+    let rows =
+        statement.execute(params![epoch.seq.cast_signed(), writer, epoch.sealed_at.seconds(), epoch.body])?;
     Ok(rows == 1)
 }
 

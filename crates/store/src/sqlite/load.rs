@@ -26,16 +26,12 @@ pub(super) fn keys_in_parallel(path: &Path, each: &EachKey<'_>) -> Result<(), St
     let read = |thread: u32| {
         let rows = thread * span..(thread + 1) * span;
         keys::<Rank>(&open_read_only(path)?, path, &rows, &mut |key, state| {
-            each(key, state)
+            each(key, state);
         })
     };
     std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads)
-            .map(|thread| scope.spawn(move || read(thread)))
-            .collect();
-        handles
-            .into_iter()
-            .try_for_each(|handle| handle.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        let handles: Vec<_> = (0..threads).map(|thread| scope.spawn(move || read(thread))).collect();
+        handles.into_iter().try_for_each(|handle| handle.join().unwrap_or_else(|panic| resume_unwind(panic)))
     })
 }
 
@@ -68,9 +64,7 @@ pub(super) fn keys<T: StoredTrace>(
 
 /// Everything but the keys and the journal.
 pub(super) fn rest(connection: &Connection) -> rusqlite::Result<Loaded> {
-    let floor = meta::<u32>(connection, "floor")?
-        .map(EventTime::from_seconds)
-        .unwrap_or_default();
+    let floor = meta::<u32>(connection, "floor")?.map(EventTime::from_seconds).unwrap_or_default();
     let mut ids = Vec::new();
     fold::read_ids(connection, floor, &mut ids)?;
     let folded = fold::position(connection)?;
@@ -89,9 +83,7 @@ pub(super) fn rest(connection: &Connection) -> rusqlite::Result<Loaded> {
 }
 
 fn meta<V: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> rusqlite::Result<Option<V>> {
-    connection
-        .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
-        .optional()
+    connection.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0)).optional()
 }
 
 fn totals(connection: &Connection) -> rusqlite::Result<Totals> {

@@ -14,38 +14,22 @@ pub(super) struct WriterLock {
 impl WriterLock {
     pub(super) fn take(store: &Path) -> Result<Self, StoreError> {
         let path = lock_path(store);
-        let not_writable = |error: std::io::Error| StoreError::NotWritable {
-            path: path.clone(),
-            detail: error.to_string(),
-        };
-        let open = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path);
+        let not_writable =
+            |error: std::io::Error| StoreError::NotWritable { path: path.clone(), detail: error.to_string() };
+        let open = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
         let mut file = open.map_err(not_writable)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let pid = std::fs::read_to_string(&path).unwrap_or_default();
                 let pid = pid.trim();
-                let holder = if pid.is_empty() {
-                    String::new()
-                } else {
-                    format!(" (pid {pid})")
-                };
-                return Err(StoreError::Locked {
-                    path: store.into(),
-                    holder,
-                });
+                let holder = if pid.is_empty() { String::new() } else { format!(" (pid {pid})") };
+                return Err(StoreError::Locked { path: store.into(), holder });
             }
             Err(TryLockError::Error(error)) => return Err(not_writable(error)),
         }
         // Only for the message above; the lock is what counts.
-        let _ = file
-            .set_len(0)
-            .and_then(|()| writeln!(file, "{}", std::process::id()));
+        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(Self { _file: file })
     }
 }
@@ -60,18 +44,11 @@ fn lock_path(store: &Path) -> PathBuf {
 pub(super) fn prepare_folder(store: &Path) -> Result<(), StoreError> {
     if store.is_dir() {
         let detail = "it is a folder; store.path names a file".to_owned();
-        return Err(StoreError::NotWritable {
-            path: store.into(),
-            detail,
-        });
+        return Err(StoreError::NotWritable { path: store.into(), detail });
     }
     match store.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => {
-            std::fs::create_dir_all(folder).map_err(|error| StoreError::NotWritable {
-                path: folder.into(),
-                detail: error.to_string(),
-            })
-        }
+        Some(folder) if !folder.as_os_str().is_empty() => std::fs::create_dir_all(folder)
+            .map_err(|error| StoreError::NotWritable { path: folder.into(), detail: error.to_string() }),
         _ => Ok(()),
     }
 }

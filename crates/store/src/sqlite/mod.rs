@@ -77,13 +77,7 @@ impl SqliteStore {
         let writer = journal::become_the_writer(&connection).map_err(|error| explain(&path, &error))?;
         let bytes = quarantine::total_bytes(&connection).map_err(|error| explain(&path, &error))?;
         let quarantine_bytes = AtomicU64::new(bytes);
-        Ok(Self {
-            options,
-            connection: Mutex::new(connection),
-            quarantine_bytes,
-            writer,
-            _lock: lock,
-        })
+        Ok(Self { options, connection: Mutex::new(connection), quarantine_bytes, writer, _lock: lock })
     }
 
     /// The file.
@@ -109,10 +103,9 @@ impl SqliteStore {
     /// A failed write: some failures pass by themselves.
     fn retry_or_fail(&self, error: &rusqlite::Error) -> Result<Commit, StoreError> {
         match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Ok(Commit::Retry(format!(
-                "no room left for {}",
-                self.options.path.display()
-            ))),
+            Some(ErrorCode::DiskFull) => {
+                Ok(Commit::Retry(format!("no room left for {}", self.options.path.display())))
+            }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                 Ok(Commit::Retry(format!("{} is busy", self.options.path.display())))
             }
@@ -128,14 +121,9 @@ impl Store for SqliteStore {
     fn commit(&self, epoch: &Epoch<'_>) -> Result<Commit, StoreError> {
         let outcome = journal::append(&mut self.connection(), &self.writer, epoch);
         match outcome {
-            Ok(journal::Appended::Done {
-                quarantine_grew,
-                quarantine_shrank,
-            }) => {
-                self.quarantine_bytes
-                    .fetch_add(quarantine_grew, Ordering::Relaxed);
-                self.quarantine_bytes
-                    .fetch_sub(quarantine_shrank, Ordering::Relaxed);
+            Ok(journal::Appended::Done { quarantine_grew, quarantine_shrank }) => {
+                self.quarantine_bytes.fetch_add(quarantine_grew, Ordering::Relaxed);
+                self.quarantine_bytes.fetch_sub(quarantine_shrank, Ordering::Relaxed);
                 Ok(Commit::Committed)
             }
             Ok(journal::Appended::Fenced) => Ok(Commit::Fenced),
@@ -164,9 +152,7 @@ impl Store for SqliteStore {
     }
 
     fn quarantine_room(&self) -> u64 {
-        self.options
-            .quarantine_bytes
-            .saturating_sub(self.quarantine_bytes.load(Ordering::Relaxed))
+        self.options.quarantine_bytes.saturating_sub(self.quarantine_bytes.load(Ordering::Relaxed))
     }
 
     fn due_for_retry(&self, now: EventTime, most: usize) -> Result<Vec<StoredQuarantined>, StoreError> {
@@ -195,18 +181,12 @@ fn refuse_what_is_no_database(path: &Path) -> Result<(), StoreError> {
     let mut head = Vec::new();
     let read = file.by_ref().take(16).read_to_end(&mut head);
     if let Err(error) = read {
-        return Err(StoreError::Other {
-            path: path.into(),
-            detail: error.to_string(),
-        });
+        return Err(StoreError::Other { path: path.into(), detail: error.to_string() });
     }
     if head.is_empty() || head == *b"SQLite format 3\0" {
         return Ok(());
     }
-    Err(StoreError::Corrupt {
-        path: path.into(),
-        detail: "it does not begin like an SQLite file".into(),
-    })
+    Err(StoreError::Corrupt { path: path.into(), detail: "it does not begin like an SQLite file".into() })
 }
 
 fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
@@ -230,10 +210,9 @@ fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             StoreError::NotWritable { path, detail }
         }
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked {
-            path,
-            holder: String::new(),
-        },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            StoreError::Locked { path, holder: String::new() }
+        }
         _ => StoreError::Other { path, detail },
     }
 }

@@ -13,13 +13,7 @@ pub(super) fn keep(transaction: &Transaction<'_>, message: &Quarantined) -> rusq
         "UPDATE quarantine SET seen = seen + 1, last = max(last, ?2), retry_at = ?3, reason = ?4, detail = ?5
                  WHERE digest = ?1";
     let retry_at = message.retry_at.map(EventTime::seconds);
-    let known = params![
-        digest,
-        message.at.seconds(),
-        retry_at,
-        message.reason,
-        message.detail
-    ];
+    let known = params![digest, message.at.seconds(), retry_at, message.reason, message.detail];
     if transaction.prepare_cached(again)?.execute(known)? == 1 {
         return Ok(0);
     }
@@ -44,19 +38,14 @@ pub(super) fn keep(transaction: &Transaction<'_>, message: &Quarantined) -> rusq
 /// Removes a message and returns by how many bytes the quarantine shrank.
 pub(super) fn remove(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<u64> {
     let sql = "DELETE FROM quarantine WHERE id = ?1 RETURNING length(body)";
-    let bytes: Option<i64> = transaction
-        .prepare_cached(sql)?
-        .query_row([id], |row| row.get(0))
-        .optional()?;
+    let bytes: Option<i64> = transaction.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?;
     Ok(bytes.unwrap_or(0).cast_unsigned())
 }
 
 /// How many bytes of bodies are kept.
 pub(super) fn total_bytes(connection: &Connection) -> rusqlite::Result<u64> {
     let sql = "SELECT coalesce(sum(length(body)), 0) FROM quarantine";
-    connection
-        .query_row(sql, [], |row| row.get(0))
-        .map(i64::cast_unsigned)
+    connection.query_row(sql, [], |row| row.get(0)).map(i64::cast_unsigned)
 }
 
 const COLUMNS: &str =
@@ -71,9 +60,7 @@ pub(super) fn due(
     let sql = format!("SELECT {COLUMNS} FROM quarantine WHERE retry_at <= ?1 ORDER BY retry_at, id LIMIT ?2");
     let mut statement = connection.prepare_cached(&sql)?;
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    statement
-        .query_map(params![now.seconds(), most], from_row)?
-        .collect()
+    statement.query_map(params![now.seconds(), most], from_row)?.collect()
 }
 
 /// Messages from `after` on, in the order in which they came, with their bodies.

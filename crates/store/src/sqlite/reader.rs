@@ -80,10 +80,7 @@ impl Reader {
         // One read transaction for the reader's life: tables and journal are of the same moment.
         let begin = connection.execute_batch("BEGIN; SELECT count(*) FROM meta;");
         begin.map_err(|error| explain(path, &error))?;
-        Ok(Self {
-            path: path.into(),
-            connection,
-        })
+        Ok(Self { path: path.into(), connection })
     }
 
     /// Every stored key with its texts, as of the last fold.
@@ -115,10 +112,7 @@ impl Reader {
     pub fn quarantine_size(&self) -> Result<(u64, u64), StoreError> {
         let size = || -> rusqlite::Result<(u64, u64)> {
             let sql = "SELECT count(*) FROM quarantine";
-            let count = self
-                .connection
-                .query_row(sql, [], |row| row.get(0))
-                .map(i64::cast_unsigned)?;
+            let count = self.connection.query_row(sql, [], |row| row.get(0)).map(i64::cast_unsigned)?;
             Ok((count, quarantine::total_bytes(&self.connection)?))
         };
         size().map_err(|error| self.explain(&error))
@@ -130,10 +124,7 @@ impl Reader {
 
     fn read_history(&self, row: u32) -> rusqlite::Result<History> {
         let sql = "SELECT users_overflow FROM keys WHERE row = ?1";
-        let overflow: Option<i64> = self
-            .connection
-            .query_row(sql, [row], |row| row.get(0))
-            .optional()?;
+        let overflow: Option<i64> = self.connection.query_row(sql, [row], |row| row.get(0)).optional()?;
         Ok(History {
             days: self.days(row)?,
             users: self.users(row)?,
@@ -155,14 +146,8 @@ impl Reader {
                     changes: count(first + 2)?,
                 })
             };
-            let counts = dormouse_ledger::DayCounts {
-                own: counts_at(1)?,
-                foreign: counts_at(4)?,
-            };
-            Ok(StoredDay {
-                day: row.get(0)?,
-                counts,
-            })
+            let counts = dormouse_ledger::DayCounts { own: counts_at(1)?, foreign: counts_at(4)? };
+            Ok(StoredDay { day: row.get(0)?, counts })
         })?;
         days.collect()
     }

@@ -59,10 +59,7 @@ pub(super) fn upsert_key(
         wanted.map(|wanted| wanted.last.seconds()),
         wanted.map(|wanted| wanted.own.cast_signed()),
         wanted.map(|wanted| wanted.foreign.cast_signed()),
-        state
-            .registers()
-            .filter(|registers| **registers != Registers::default())
-            .map(to_json),
+        state.registers().filter(|registers| **registers != Registers::default()).map(to_json),
     ])?;
     Ok(())
 }
@@ -133,11 +130,7 @@ fn state_from<T: StoredTrace>(row: &Row<'_>) -> rusqlite::Result<KeyState<T>> {
 
 fn counts_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Counts> {
     let count = |column: usize| row.get::<_, i64>(column).map(i64::cast_unsigned);
-    Ok(Counts {
-        uses: count(first)?,
-        attempts: count(first + 1)?,
-        changes: count(first + 2)?,
-    })
+    Ok(Counts { uses: count(first)?, attempts: count(first + 1)?, changes: count(first + 2)? })
 }
 
 fn time_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<EventTime>> {
@@ -151,9 +144,7 @@ fn trace_at<T: StoredTrace>(row: &Row<'_>, first: usize, texts: usize) -> rusqli
     let event_id = EventId::from(row.get_ref(first + 3)?.as_str()?);
     let rank = Rank::new(time, row.get(first + 1)?, row.get(first + 2)?, event_id);
     let texts_json = row.get_ref(texts)?.as_str_or_null()?;
-    T::read(rank, texts_json)
-        .map(Some)
-        .map_err(|error| not_json(texts, error))
+    T::read(rank, texts_json).map(Some).map_err(|error| not_json(texts, error))
 }
 
 fn wanted_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Wanted>> {
@@ -161,12 +152,7 @@ fn wanted_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Wanted>> {
         return Ok(None);
     };
     let count = |column: usize| row.get::<_, i64>(column).map(i64::cast_unsigned);
-    Ok(Some(Wanted {
-        since,
-        last,
-        own: count(first + 2)?,
-        foreign: count(first + 3)?,
-    }))
+    Ok(Some(Wanted { since, last, own: count(first + 2)?, foreign: count(first + 3)? }))
 }
 
 /// A column that should hold JSON and does not.

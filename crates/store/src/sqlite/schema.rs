@@ -123,14 +123,8 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StoreErr
     if format == MIGRATIONS.len() {
         return Ok(());
     }
-    let detail = format!(
-        "the store has format {format}; `dormouse run` brings it to {}",
-        MIGRATIONS.len()
-    );
-    Err(StoreError::Other {
-        path: path.into(),
-        detail,
-    })
+    let detail = format!("the store has format {format}; `dormouse run` brings it to {}", MIGRATIONS.len());
+    Err(StoreError::Other { path: path.into(), detail })
 }
 
 /// The file's format: 0 for a new one.
@@ -146,12 +140,9 @@ fn format_of(connection: &Connection, path: &Path) -> Result<usize, StoreError> 
         return Err(StoreError::Foreign { path: path.into() });
     }
     let known = MIGRATIONS.len();
-    usize::try_from(version)
-        .ok()
-        .filter(|&version| version <= known)
-        .ok_or_else(|| StoreError::Newer {
-            path: path.into(),
-            found: version,
-            known: i64::try_from(known).unwrap_or(i64::MAX),
-        })
+    usize::try_from(version).ok().filter(|&version| version <= known).ok_or_else(|| StoreError::Newer {
+        path: path.into(),
+        found: version,
+        known: i64::try_from(known).unwrap_or(i64::MAX),
+    })
 }

@@ -20,13 +20,7 @@ fn at(seconds: u32) -> EventTime {
 }
 
 fn epoch(seq: u64, body: &[u8]) -> Epoch<'_> {
-    Epoch {
-        seq,
-        sealed_at: at(0),
-        body,
-        quarantine: &[],
-        released: &[],
-    }
+    Epoch { seq, sealed_at: at(0), body, quarantine: &[], released: &[] }
 }
 
 fn commit(store: &SqliteStore, epoch: &Epoch<'_>) {
@@ -76,10 +70,7 @@ fn observation(kind: Kind, event_id: &str) -> Observation<'_> {
         context: vec![("aws:s3:arn", "arn:aws:s3:::b")],
         change: None,
         effects: match kind {
-            Kind::Change => vec![
-                Effect::State(LifecycleState::Disabled),
-                Effect::AliasSet("alias/app"),
-            ],
+            Kind::Change => vec![Effect::State(LifecycleState::Disabled), Effect::AliasSet("alias/app")],
             _ => Vec::new(),
         },
         counted: true,
@@ -92,15 +83,9 @@ fn one_of_each() -> (Ledger<Rank>, Fold) {
     let mut delta = Delta::default();
     for (kind, id) in [(Kind::Use, "u"), (Kind::Attempt, "a"), (Kind::Change, "c")] {
         let observation = observation(kind, id);
-        delta
-            .aliases
-            .extend(ledger.apply(&observation, Counting::Counted));
+        delta.aliases.extend(ledger.apply(&observation, Counting::Counted));
         delta.apply(&observation, Counting::Counted);
-        delta.ids.push((
-            dormouse_ledger::Identity::of(&observation),
-            observation.time,
-            false,
-        ));
+        delta.ids.push((dormouse_ledger::Identity::of(&observation), observation.time, false));
     }
     let key: KeyArn = KEY.parse().unwrap();
     let changed = delta.keys.remove(&key).unwrap();
@@ -135,10 +120,7 @@ fn an_epoch_is_there_after_a_reopen_and_only_once() {
     commit(&store, &epoch(2, b"two"));
     drop(store);
     let store = open(&folder);
-    assert_eq!(
-        journal(&store, 0),
-        [(1, b"one".to_vec()), (2, b"two".to_vec())].into()
-    );
+    assert_eq!(journal(&store, 0), [(1, b"one".to_vec()), (2, b"two".to_vec())].into());
     assert_eq!(store.load().unwrap().last_seq, 2);
 }
 
@@ -150,30 +132,17 @@ fn a_fold_comes_back_whole_and_prunes_the_journal() {
     commit(&store, &epoch(2, b"two"));
     let (ledger, fold) = one_of_each();
     assert!(matches!(store.fold(&fold).unwrap(), Commit::Committed));
-    assert!(
-        matches!(store.fold(&fold).unwrap(), Commit::Committed),
-        "asked again, it changes nothing"
-    );
+    assert!(matches!(store.fold(&fold).unwrap(), Commit::Committed), "asked again, it changes nothing");
     drop(store);
 
     let store = open(&folder);
     let loaded = store.load().unwrap();
-    assert_eq!(
-        (
-            loaded.folded,
-            loaded.last_seq,
-            loaded.ids.len(),
-            loaded.aliases.len()
-        ),
-        (1, 2, 3, 1)
-    );
+    assert_eq!((loaded.folded, loaded.last_seq, loaded.ids.len(), loaded.aliases.len()), (1, 2, 3, 1));
     assert_eq!(journal(&store, 0).keys().copied().collect::<Vec<_>>(), [2]);
     let key: KeyArn = KEY.parse().unwrap();
     let expected = ledger.get(key).unwrap();
     let states = Mutex::new(Vec::new());
-    store
-        .load_keys(&|key, state| states.lock().unwrap().push((key, state)))
-        .unwrap();
+    store.load_keys(&|key, state| states.lock().unwrap().push((key, state))).unwrap();
     let (found, state) = states.into_inner().unwrap().remove(0);
     assert_eq!(found, key);
     assert_eq!(state.own_counts(), expected.own_counts());
@@ -184,15 +153,10 @@ fn a_fold_comes_back_whole_and_prunes_the_journal() {
 
     let reader = Reader::open(store.path()).unwrap();
     let mut texts = Vec::new();
-    reader
-        .keys(&mut |_, state| texts.push(state.last_use().unwrap().texts()))
-        .unwrap();
+    reader.keys(&mut |_, state| texts.push(state.last_use().unwrap().texts())).unwrap();
     assert_eq!(texts[0].context, [("aws:s3:arn".into(), "arn:aws:s3:::b".into())]);
     let history = reader.history(state.row()).unwrap();
-    assert_eq!(
-        (history.days.len(), history.users.len(), history.changes.len()),
-        (1, 1, 1)
-    );
+    assert_eq!((history.days.len(), history.users.len(), history.changes.len()), (1, 1, 1));
     assert_eq!((history.users[0].uses, history.users[0].attempts), (1, 1));
     assert_eq!(texts[0].operation, "Decrypt".into());
     assert_eq!(expected.last_use().unwrap().rank().time, at(5));
@@ -201,10 +165,7 @@ fn a_fold_comes_back_whole_and_prunes_the_journal() {
 #[test]
 fn users_beyond_the_bound_leave_and_are_counted() {
     let folder = folder();
-    let options = SqliteOptions {
-        users_per_key: 2,
-        ..SqliteOptions::at(folder.path().join("d.db"))
-    };
+    let options = SqliteOptions { users_per_key: 2, ..SqliteOptions::at(folder.path().join("d.db")) };
     let store = SqliteStore::open(options).unwrap();
     let (_, mut fold) = one_of_each();
     let user = fold.keys[0].activity.users.values().next().unwrap().clone();
@@ -216,16 +177,9 @@ fn users_beyond_the_bound_leave_and_are_counted() {
     }
     assert!(matches!(store.fold(&fold).unwrap(), Commit::Committed));
     let history = Reader::open(store.path()).unwrap().history(1).unwrap();
-    let names: Vec<_> = history
-        .users
-        .iter()
-        .filter_map(|user| user.principal.clone())
-        .collect();
+    let names: Vec<_> = history.users.iter().filter_map(|user| user.principal.clone()).collect();
     assert_eq!(names, ["other-2", "other-1"]);
-    assert_eq!(
-        history.users_overflow, 4,
-        "two users of one use and one attempt each"
-    );
+    assert_eq!(history.users_overflow, 4, "two users of one use and one attempt each");
 }
 
 #[test]
@@ -234,26 +188,11 @@ fn the_quarantine_keeps_each_message_once_and_knows_its_room() {
     let store = open(&folder);
     let room = store.quarantine_room();
     let junk = [message("junk"), message("junk")];
-    commit(
-        &store,
-        &Epoch {
-            quarantine: &junk,
-            ..epoch(1, b"")
-        },
-    );
+    commit(&store, &Epoch { quarantine: &junk, ..epoch(1, b"") });
     assert_eq!(store.quarantine_room(), room - 4);
     let listed = Reader::open(store.path()).unwrap().quarantine(0, 10).unwrap();
-    assert_eq!(
-        (listed.len(), listed[0].seen, &*listed[0].body),
-        (1, 2, &b"junk"[..])
-    );
-    commit(
-        &store,
-        &Epoch {
-            released: &[listed[0].id],
-            ..epoch(2, b"")
-        },
-    );
+    assert_eq!((listed.len(), listed[0].seen, &*listed[0].body), (1, 2, &b"junk"[..]));
+    commit(&store, &Epoch { released: &[listed[0].id], ..epoch(2, b"") });
     assert_eq!(store.quarantine_room(), room);
 }
 
@@ -261,17 +200,8 @@ fn the_quarantine_keeps_each_message_once_and_knows_its_room() {
 fn messages_come_back_when_their_time_has_come() {
     let folder = folder();
     let store = open(&folder);
-    let early = Quarantined {
-        retry_at: Some(at(100)),
-        ..message("early")
-    };
-    commit(
-        &store,
-        &Epoch {
-            quarantine: &[early, message("never")],
-            ..epoch(1, b"")
-        },
-    );
+    let early = Quarantined { retry_at: Some(at(100)), ..message("early") };
+    commit(&store, &Epoch { quarantine: &[early, message("never")], ..epoch(1, b"") });
     assert!(store.due_for_retry(at(99), 10).unwrap().is_empty());
     assert_eq!(store.due_for_retry(at(100), 10).unwrap()[0].body, b"early");
 }
@@ -282,10 +212,7 @@ fn a_full_disk_asks_for_another_try_and_recovers() {
     let store = open(&folder);
     store.limit_pages(60).unwrap();
     let large = vec![7; 1 << 20];
-    assert!(matches!(
-        store.commit(&epoch(1, &large)).unwrap(),
-        Commit::Retry(_)
-    ));
+    assert!(matches!(store.commit(&epoch(1, &large)).unwrap(), Commit::Retry(_)));
     assert!(journal(&store, 0).is_empty());
     store.limit_pages(u32::MAX).unwrap();
     commit(&store, &epoch(1, &large));
@@ -306,26 +233,16 @@ fn a_second_writer_is_kept_out_and_readers_are_not() {
 fn files_of_others_are_refused_with_their_name() {
     let folder = folder();
     let path = folder.path().join("other.db");
-    Connection::open(&path)
-        .unwrap()
-        .execute_batch("CREATE TABLE t (x)")
-        .unwrap();
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
     let foreign = SqliteStore::open(SqliteOptions::at(&path)).err().unwrap();
     assert!(matches!(&foreign, StoreError::Foreign { .. }), "{foreign}");
-    assert!(matches!(
-        Reader::open(&path).err().unwrap(),
-        StoreError::Foreign { .. }
-    ));
+    assert!(matches!(Reader::open(&path).err().unwrap(), StoreError::Foreign { .. }));
 
     let path = folder.path().join("text.db");
     std::fs::write(&path, "hello").unwrap();
     let corrupt = SqliteStore::open(SqliteOptions::at(&path)).err().unwrap();
     assert!(matches!(&corrupt, StoreError::Corrupt { .. }), "{corrupt}");
-    assert_eq!(
-        std::fs::read(&path).unwrap(),
-        b"hello",
-        "what is not ours is not touched"
-    );
+    assert_eq!(std::fs::read(&path).unwrap(), b"hello", "what is not ours is not touched");
 
     let missing = Reader::open(&folder.path().join("none.db")).err().unwrap();
     assert!(matches!(missing, StoreError::Missing { .. }));
@@ -349,10 +266,7 @@ fn a_damaged_file_is_told_as_such() {
 fn a_newer_format_is_refused() {
     let folder = folder();
     let path = open(&folder).path().to_owned();
-    Connection::open(&path)
-        .unwrap()
-        .pragma_update(None, "user_version", 99)
-        .unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let newer = SqliteStore::open(SqliteOptions::at(&path)).err().unwrap();
     assert!(matches!(newer, StoreError::Newer { found: 99, .. }));
 }
@@ -362,9 +276,7 @@ fn a_folder_that_cannot_be_made_is_told() {
     let folder = folder();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let error = SqliteStore::open(SqliteOptions::at(file.join("d.db")))
-        .err()
-        .unwrap();
+    let error = SqliteStore::open(SqliteOptions::at(file.join("d.db"))).err().unwrap();
     assert!(matches!(&error, StoreError::NotWritable { .. }), "{error}");
 }
 
@@ -373,11 +285,6 @@ fn a_writer_that_was_replaced_is_fenced() {
     let folder = folder();
     let store = open(&folder);
     let other = Connection::open(store.path()).unwrap();
-    other
-        .execute(
-            "UPDATE meta SET value = 'somebody else' WHERE name = 'writer'",
-            [],
-        )
-        .unwrap();
+    other.execute("UPDATE meta SET value = 'somebody else' WHERE name = 'writer'", []).unwrap();
     assert!(matches!(store.commit(&epoch(1, b"")).unwrap(), Commit::Fenced));
 }

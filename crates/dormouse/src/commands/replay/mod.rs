@@ -30,10 +30,7 @@ const EXIT_INCOMPLETE: u8 = 2;
 pub(crate) fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let now = WallClock.now_seconds();
     let inputs = files::expand(&args.paths);
-    let threads = args
-        .threads
-        .unwrap_or_else(|| available_parallelism().map_or(1, usize::from))
-        .max(1);
+    let threads = args.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from)).max(1);
     let decoder = Decoder::new(config.operation_table()?, Limits::default());
     let progress = progress_bar(inputs.files.iter().filter_map(|file| file.size).sum());
     let replay = Replay::new(&decoder, now, args.id_window, &progress);
@@ -47,11 +44,7 @@ pub(crate) fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<ExitC
     print(args.output, &replayed, config, threads)?;
     // The process ends here: taking a large ledger apart would only cost time.
     std::mem::forget(replayed);
-    Ok(if report.is_whole {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(EXIT_INCOMPLETE)
-    })
+    Ok(if report.is_whole { ExitCode::SUCCESS } else { ExitCode::from(EXIT_INCOMPLETE) })
 }
 
 fn print(output: Output, replayed: &Replayed, config: &Config, threads: usize) -> anyhow::Result<()> {

@@ -65,23 +65,15 @@ impl Report {
         let unresolved =
             unknowns.unresolved.values().map(|one| one.count).sum::<u64>() + unknowns.unresolved_overflow;
         if unresolved > 0 {
-            let names: Vec<_> = unknowns
-                .unresolved
-                .keys()
-                .take(MOST_TOLD)
-                .map(|name| name.trim_end())
-                .collect();
+            let names: Vec<_> =
+                unknowns.unresolved.keys().take(MOST_TOLD).map(|name| name.trim_end()).collect();
             let names = names.join(", ");
             complain(&printable(&format!(
                 "note: {unresolved} calls name no key, only an alias or nothing: {names}"
             )));
         }
         if late != Counts::default() {
-            let Counts {
-                uses,
-                attempts,
-                changes,
-            } = late;
+            let Counts { uses, attempts, changes } = late;
             complain(&format!(
                 "note: not counted because --id-window was too small: {uses} uses, {attempts} attempts, {changes} changes"
             ));

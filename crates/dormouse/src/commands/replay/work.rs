@@ -78,9 +78,7 @@ impl<'a> Replay<'a> {
             decoder,
             now,
             progress,
-            ledger: Ledger::new(Bounds {
-                tried_keys: TRIED_KEYS,
-            }),
+            ledger: Ledger::new(Bounds { tried_keys: TRIED_KEYS }),
             windows: (0..WINDOWS).map(|_| window()).collect(),
         }
     }
@@ -95,17 +93,11 @@ impl<'a> Replay<'a> {
             // A panic of a worker is a bug: it goes on to whoever called.
             handles
                 .into_iter()
-                .map(|handle| {
-                    handle
-                        .join()
-                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                })
+                .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
                 .collect()
         });
-        let mut outcomes: Vec<FileOutcome> = files
-            .into_iter()
-            .map(|file| FileOutcome::new(file.place))
-            .collect();
+        let mut outcomes: Vec<FileOutcome> =
+            files.into_iter().map(|file| FileOutcome::new(file.place)).collect();
         let (mut tally, mut unknowns) = (Tally::default(), Unknowns::default());
         for worker in workers {
             tally = tally.plus(worker.tally);
@@ -114,12 +106,7 @@ impl<'a> Replay<'a> {
                 outcomes[file].add(outcome);
             }
         }
-        Replayed {
-            ledger: self.ledger,
-            tally,
-            unknowns,
-            files: outcomes,
-        }
+        Replayed { ledger: self.ledger, tally, unknowns, files: outcomes }
     }
 
     fn work<'s>(&'s self, files: &[InputFile], tasks: &[Task], next: &AtomicUsize) -> Worker<'s> {
@@ -143,10 +130,7 @@ impl<'a> Replay<'a> {
 
     fn enter(&self, id: Identity, time: EventTime, foreign: bool) -> Entered {
         let window = &self.windows[usize::from(id.to_bytes()[0]) % WINDOWS];
-        window
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .enter(id, time, foreign)
+        window.lock().unwrap_or_else(PoisonError::into_inner).enter(id, time, foreign)
     }
 }
 
@@ -156,16 +140,10 @@ fn plan(files: &[InputFile]) -> Vec<Task> {
     for (number, file) in files.iter().enumerate() {
         match parts_of(file) {
             Some((opened, parts)) => {
-                let task = |part| Task {
-                    file: number,
-                    part: Some((Arc::clone(&opened), part)),
-                };
+                let task = |part| Task { file: number, part: Some((Arc::clone(&opened), part)) };
                 tasks.extend(parts.into_iter().map(task));
             }
-            None => tasks.push(Task {
-                file: number,
-                part: None,
-            }),
+            None => tasks.push(Task { file: number, part: None }),
         }
     }
     tasks
@@ -224,25 +202,21 @@ impl Worker<'_> {
     fn piece(&mut self, piece: Piece<'_>, outcome: &mut Part) {
         match piece {
             Piece::Problem { offset, problem } => {
-                let is_a_piece = matches!(
-                    problem,
-                    Problem::Malformed | Problem::TooLarge(_) | Problem::Truncated
-                );
+                let is_a_piece =
+                    matches!(problem, Problem::Malformed | Problem::TooLarge(_) | Problem::Truncated);
                 self.tally.malformed += u64::from(is_a_piece);
                 outcome.problem(offset, problem.to_string());
             }
             Piece::Document { bytes, offset } => {
                 let replay = self.replay;
-                replay
-                    .decoder
-                    .decode(bytes, replay.now, &mut |decoded| match decoded {
-                        Outcome::Other => self.tally.read += 1,
-                        Outcome::Kms(record) => self.kms(record),
-                        Outcome::Direct(observation) => {
-                            replay.ledger.apply(observation, Counting::StateOnly);
-                        }
-                        Outcome::Bad(bad) => self.bad(&bad, offset, outcome),
-                    });
+                replay.decoder.decode(bytes, replay.now, &mut |decoded| match decoded {
+                    Outcome::Other => self.tally.read += 1,
+                    Outcome::Kms(record) => self.kms(record),
+                    Outcome::Direct(observation) => {
+                        replay.ledger.apply(observation, Counting::StateOnly);
+                    }
+                    Outcome::Bad(bad) => self.bad(&bad, offset, outcome),
+                });
             }
         }
     }
@@ -252,14 +226,11 @@ impl Worker<'_> {
         self.tally.kms += 1;
         if record.recipient.is_some() && record.recipient != self.last_received {
             self.last_received = record.recipient;
-            record
-                .recipient
-                .map(|account| self.replay.ledger.note_received(account));
+            record.recipient.map(|account| self.replay.ledger.note_received(account));
         }
         if record.unknown_operation {
             let holds_back = record.succeeded && !is_read_only_name(record.operation);
-            self.unknowns
-                .note_operation(record.operation, record.time, holds_back);
+            self.unknowns.note_operation(record.operation, record.time, holds_back);
         }
         for unresolved in &record.unresolved {
             self.unknowns.note_unresolved(
@@ -273,16 +244,10 @@ impl Worker<'_> {
     }
 
     fn observations(&mut self, observations: &[Observation<'_>]) {
-        let Self {
-            replay, marks, tally, ..
-        } = self;
+        let Self { replay, marks, tally, .. } = self;
         marks.clear();
         marks.extend(observations.iter().map(Mark::of));
-        let several = if marks.len() > 1 {
-            Identity::of_record(observations)
-        } else {
-            None
-        };
+        let several = if marks.len() > 1 { Identity::of_record(observations) } else { None };
         let mut place = 0;
         let enter = |id, time, foreign| replay.enter(id, time, foreign);
         let decision = decide(Record { marks, several }, enter, |mark, counting| {
