@@ -273,6 +273,11 @@ def keys_of(call: Call) -> list[str]:
     return list(dict.fromkeys(listed_keys(call) or named_keys(call)))
 
 
+def names_listed(name: Any, arn: str) -> bool:
+    """Whether a request names a key that its record lists; a bare id does in whatever Region, because the ARN wins."""
+    return text(name) in (arn, arn.rpartition("/")[2])
+
+
 def roles_in_reencrypt(call: Call, arn: str) -> set[str]:
     """Whether a key was the source of a ReEncrypt, its destination, or both."""
     listed = listed_keys(call)
@@ -281,7 +286,7 @@ def roles_in_reencrypt(call: Call, arn: str) -> set[str]:
     named = {
         role
         for role in ("source", "destination")
-        if resolve(part(call.request, f"{role}KeyId"), call.account, call.region) == arn
+        if names_listed(part(call.request, f"{role}KeyId"), arn)
     }
     return named or {"source"}
 

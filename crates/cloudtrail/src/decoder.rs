@@ -56,6 +56,19 @@ impl Decoder {
             Err(error) => walk.malformed(error.into(), Wrapping::default(), body),
         }
     }
+
+    /// Visits the records that a text within a list begins with, up to the first that is not whole or not plain, and
+    /// returns how many bytes they are.
+    pub fn decode_leading(&self, text: &[u8], now: EventTime, visit: &mut dyn FnMut(Outcome<'_>)) -> usize {
+        let mut walk = Walk { decoder: self, now, visit, ends_cut_off: false };
+        let mut at = 0;
+        loop {
+            let begin = skip_separators(text, at);
+            let Some(b'{') = text.get(begin) else { return at };
+            let Some(length) = walk.fast(&text[begin..], Wrapping::default()) else { return at };
+            at = begin + length;
+        }
+    }
 }
 
 /// Parses a single record, bare or in an EventBridge envelope, and drops it: the measure that benches hold

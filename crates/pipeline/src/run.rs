@@ -53,7 +53,7 @@ impl Default for PipelineOptions {
     fn default() -> Self {
         Self {
             epoch_interval: Duration::from_millis(200),
-            epoch_observations: 10_000,
+            epoch_observations: 2_000,
             epoch_bytes: 4 << 20,
             in_flight_kib: 64 << 10,
             id_bound: 1_000_000,

@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use memchr::memchr;
 
 use super::layout::{self, Layout};
-use super::{Delivery, FileLimits, FileReport, NoteKind, Piece, Window, bytes, lines};
+use super::{Delivery, FileLimits, FileReport, NoteKind, Piece, PiecesOnly, Window, bytes, lines};
 use crate::gzip;
 
 /// The parts of a plain file with one document a line: ranges of bytes, each about `chunk_size` long, that begin at the
@@ -76,7 +76,8 @@ pub fn read_range(
     visit: &mut dyn FnMut(Piece<'_>),
 ) -> FileReport {
     let (begin, end) = (range.start, range.end);
-    let mut delivery = Delivery::new(visit);
+    let mut pieces = PiecesOnly(visit);
+    let mut delivery = Delivery::new(&mut pieces);
     let mut window = Window::new(Part { file, range }, begin, limits.max_record);
     if begin == 0 {
         window.fill_to(3);
@@ -101,7 +102,8 @@ pub fn read_lines(
     limits: &FileLimits,
     visit: &mut dyn FnMut(Piece<'_>),
 ) -> FileReport {
-    let mut delivery = Delivery::new(visit);
+    let mut pieces = PiecesOnly(visit);
+    let mut delivery = Delivery::new(&mut pieces);
     let mut begin = if offset == 0 { skip_byte_order_mark(chunk, &mut delivery) } else { 0 };
     while let Some(found) = memchr(b'\n', &chunk[begin..]) {
         let end = begin + found + 1;

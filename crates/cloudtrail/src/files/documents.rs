@@ -7,6 +7,7 @@ use std::io::Read;
 
 use memchr::{memchr, memmem};
 
+use super::notes::LARGEST_REAL_RECORD;
 use super::{Delivery, FileLimits, NoteKind, Problem, Window};
 use crate::recovery::{continues, is_json};
 use crate::scan::{Scanner, Step, end_of_value, extent, next_line, skip_separators};
@@ -72,6 +73,7 @@ impl<R: Read> Reader<'_, '_, R> {
         match (self.place, byte) {
             (Place::Top, b'{') => self.object(),
             (Place::Top, b'[') => self.enter(1, false),
+            (Place::List { .. }, b'{') if self.offer() => {}
             (Place::List { .. }, b'{' | b'[') => self.value(),
             (Place::List { in_object }, b']') => {
                 self.window.consume(1);
@@ -101,6 +103,20 @@ impl<R: Read> Reader<'_, '_, R> {
         if is_amid && !self.window.has_failed() {
             self.delivery.problem(self.window.offset(), Problem::Truncated);
         }
+    }
+
+    /// Offers the elements that lie ahead to be taken as they are; false if none was.
+    fn offer(&mut self) -> bool {
+        if self.by_line {
+            return false;
+        }
+        let text = self.window.bytes();
+        // A larger record is delivered by itself, so that it is noted.
+        let ahead = &text[..text.len().min(LARGEST_REAL_RECORD)];
+        let taken = self.delivery.offer(ahead, self.window.offset());
+        self.window.consume(taken);
+        self.in_junk &= taken == 0;
+        taken > 0
     }
 
     fn object(&mut self) {

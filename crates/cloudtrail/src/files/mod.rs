@@ -138,8 +138,37 @@ pub struct FileReport {
     pub problems: u64,
 }
 
+/// Who is told about the pieces of a file.
+pub trait Visit {
+    /// The next piece.
+    fn piece(&mut self, piece: Piece<'_>);
+
+    /// Takes the records that a text within a list, at this offset, begins with, and returns how many bytes they are: as
+    /// [`Decoder::decode_leading`](crate::Decoder::decode_leading) does. A record that is taken here need not be looked at
+    /// to find its end, which costs as much as a good part of its decoding; what is not taken comes as a piece.
+    fn take_leading(&mut self, text: &[u8], offset: u64) -> usize;
+}
+
+/// Takes pieces only.
+struct PiecesOnly<'v>(&'v mut dyn FnMut(Piece<'_>));
+
+impl Visit for PiecesOnly<'_> {
+    fn piece(&mut self, piece: Piece<'_>) {
+        (self.0)(piece);
+    }
+
+    fn take_leading(&mut self, _text: &[u8], _offset: u64) -> usize {
+        0
+    }
+}
+
 /// Reads a file, plain or gzip, and visits its documents and problems in their order.
 pub fn read_records(input: impl Read, limits: &FileLimits, visit: &mut dyn FnMut(Piece<'_>)) -> FileReport {
+    visit_records(input, limits, &mut PiecesOnly(visit))
+}
+
+/// The same for a visitor that can take records from where they begin.
+pub fn visit_records(input: impl Read, limits: &FileLimits, visit: &mut dyn Visit) -> FileReport {
     let mut input = BufReader::with_capacity(64 << 10, Metered { input, read: 0 });
     let mut delivery = Delivery::new(visit);
     match beginning(&mut input) {
@@ -183,7 +212,7 @@ fn read_text(input: impl Read, limits: &FileLimits, delivery: &mut Delivery<'_>)
 
 /// Hands pieces to the visitor and keeps the count.
 struct Delivery<'v> {
-    visit: &'v mut dyn FnMut(Piece<'_>),
+    visit: &'v mut dyn Visit,
     notes: Notes,
     documents: u64,
     problems: u64,
@@ -194,7 +223,7 @@ struct Delivery<'v> {
 }
 
 impl<'v> Delivery<'v> {
-    fn new(visit: &'v mut dyn FnMut(Piece<'_>)) -> Self {
+    fn new(visit: &'v mut dyn Visit) -> Self {
         Self {
             visit,
             notes: Notes::default(),
@@ -210,14 +239,24 @@ impl<'v> Delivery<'v> {
         self.documents += 1;
         self.has_text = true;
         self.notes.inspect(bytes, offset);
-        (self.visit)(Piece::Document { bytes, offset });
+        self.visit.piece(Piece::Document { bytes, offset });
+    }
+
+    /// Offers a text within a list; how many bytes of it were taken.
+    fn offer(&mut self, text: &[u8], offset: u64) -> usize {
+        let taken = self.visit.take_leading(text, offset);
+        if taken > 0 {
+            self.documents += 1;
+            self.notes.inspect_text(&text[..taken], offset);
+        }
+        taken
     }
 
     fn problem(&mut self, offset: u64, problem: Problem) {
         self.problems += 1;
         self.has_text = true;
         self.losses += u64::from(problem.is_loss());
-        (self.visit)(Piece::Problem { offset, problem });
+        self.visit.piece(Piece::Problem { offset, problem });
     }
 
     fn report(self, read: u64) -> FileReport {

@@ -6,7 +6,7 @@ use super::bytes;
 use crate::shape::Outline;
 
 /// CloudTrail's own bound for a record.
-const LARGEST_REAL_RECORD: usize = 256 << 10;
+pub(super) const LARGEST_REAL_RECORD: usize = 256 << 10;
 
 /// Something odd about a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,11 @@ impl Notes {
         if document.len() > LARGEST_REAL_RECORD && !self.has(NoteKind::LargeRecord) && !is_list(document) {
             self.add(NoteKind::LargeRecord, offset);
         }
+        self.inspect_text(document, offset);
+    }
+
+    /// Looks at a text of one or more records, none of them large.
+    pub(super) fn inspect_text(&mut self, document: &[u8], offset: u64) {
         if !self.has(NoteKind::LoneSurrogate) {
             let surrogates = self.surrogates.get_or_insert_with(Surrogates::default);
             if let Some(place) = surrogates.first_lone(document) {

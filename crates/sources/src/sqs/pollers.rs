@@ -39,7 +39,7 @@ pub(crate) const UNDELETED_BOUND: u64 = 10_000;
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(20);
 const FIRST_UNDELETED_PAUSE: Duration = Duration::from_millis(5);
-const LAST_UNDELETED_PAUSE: Duration = Duration::from_secs(1);
+const LAST_UNDELETED_PAUSE: Duration = Duration::from_millis(20);
 /// So many receives in a row with fewer than half of the messages they could bring end a poller.
 const SPARSE_RECEIVES: u32 = 4;
 /// So many failures in a row end a poller.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dormouse_cloudtrail::files::{
-    FileLimits, FileReport, Piece, Problem, plan_chunks, read_range, read_records,
+    FileLimits, FileReport, Piece, Problem, Visit, plan_chunks, read_range, visit_records,
 };
 use dormouse_cloudtrail::{Bad, BadClass, Decoder, KmsRecord, Outcome, Reason};
 use dormouse_ledger::{
@@ -179,16 +179,40 @@ struct Part {
     refused_count: u64,
 }
 
+/// A thread at one file.
+struct Visitor<'w, 'a> {
+    worker: &'w mut Worker<'a>,
+    outcome: &'w mut Part,
+}
+
+impl Visit for Visitor<'_, '_> {
+    fn piece(&mut self, piece: Piece<'_>) {
+        self.worker.piece(piece, self.outcome);
+    }
+
+    fn take_leading(&mut self, text: &[u8], offset: u64) -> usize {
+        let Replay { decoder, now, .. } = *self.worker.replay;
+        decoder.decode_leading(text, now, &mut |decoded| self.worker.decoded(decoded, offset, self.outcome))
+    }
+}
+
 impl Worker<'_> {
     fn read(&mut self, place: &Place, part: Option<&(Arc<File>, Range<u64>)>) -> Part {
         let mut outcome = Part::default();
         let limits = FileLimits::default();
-        let mut visit = |piece: Piece<'_>| self.piece(piece, &mut outcome);
         let report = match (part, place) {
-            (Some((file, range)), _) => read_range(file, range.clone(), &limits, &mut visit),
-            (None, Place::Stdin) => read_records(std::io::stdin().lock(), &limits, &mut visit),
+            (Some((file, range)), _) => {
+                read_range(file, range.clone(), &limits, &mut |piece| self.piece(piece, &mut outcome))
+            }
+            (None, Place::Stdin) => {
+                let mut visitor = Visitor { worker: self, outcome: &mut outcome };
+                visit_records(std::io::stdin().lock(), &limits, &mut visitor)
+            }
             (None, Place::File(path)) => match File::open(path) {
-                Ok(file) => read_records(file, &limits, &mut visit),
+                Ok(file) => {
+                    let mut visitor = Visitor { worker: self, outcome: &mut outcome };
+                    visit_records(file, &limits, &mut visitor)
+                }
                 Err(error) => {
                     outcome.problem(0, format!("cannot be read: {error}"));
                     FileReport::default()
@@ -208,16 +232,20 @@ impl Worker<'_> {
                 outcome.problem(offset, problem.to_string());
             }
             Piece::Document { bytes, offset } => {
-                let replay = self.replay;
-                replay.decoder.decode(bytes, replay.now, &mut |decoded| match decoded {
-                    Outcome::Other => self.tally.read += 1,
-                    Outcome::Kms(record) => self.kms(record),
-                    Outcome::Direct(observation) => {
-                        replay.ledger.apply(observation, Counting::StateOnly);
-                    }
-                    Outcome::Bad(bad) => self.bad(&bad, offset, outcome),
-                });
+                let Replay { decoder, now, .. } = *self.replay;
+                decoder.decode(bytes, now, &mut |decoded| self.decoded(decoded, offset, outcome));
             }
+        }
+    }
+
+    fn decoded(&mut self, decoded: Outcome<'_>, offset: u64, outcome: &mut Part) {
+        match decoded {
+            Outcome::Other => self.tally.read += 1,
+            Outcome::Kms(record) => self.kms(record),
+            Outcome::Direct(observation) => {
+                self.replay.ledger.apply(observation, Counting::StateOnly);
+            }
+            Outcome::Bad(bad) => self.bad(&bad, offset, outcome),
         }
     }
 
