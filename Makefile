@@ -29,8 +29,8 @@ audit: $(TOOLS)/bin/cargo-deny
 
 ## Speed and memory, each beside what it is held against, in one run.
 bench: $(VENV)/duckdb.stamp
-	cargo build --release --locked --package dormouse --package dormouse-benches --all-targets
-	DUCKDB_PYTHON="$(abspath $(VENV))/bin/python3" cargo run --release --locked --package dormouse-benches
+	cargo build --profile dist --locked --package dormouse --package dormouse-benches
+	DUCKDB_PYTHON="$(abspath $(VENV))/bin/python3" $(or $(CARGO_TARGET_DIR),target)/dist/dormouse-benches
 
 $(TOOLS)/bin/cargo-deny:
 	CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-deny --version $(DENY_VERSION) --locked --debug --root $(TOOLS)

@@ -134,13 +134,13 @@ async fn dormouse(scene: Arc<Scene>) -> anyhow::Result<()> {
     options.max_pollers = TASKS;
     options.visibility_timeout = Duration::from_secs(300);
     let source = SqsSource::new(&scene.client, options);
-    let (stop_source, stop_pipeline) = (CancellationToken::new(), CancellationToken::new());
-    let source = tokio::spawn(source.run(intake, stop_source.clone(), Duration::from_secs(10)));
+    let stop_pipeline = CancellationToken::new();
+    let source = tokio::spawn(source.run(intake, CancellationToken::new(), Duration::from_secs(10)));
     let pipeline = tokio::spawn(pipeline.run(stop_pipeline.clone()));
     scene.until_empty().await?;
-    // The tables are written within the time, too: a running instance has to do it sooner or later.
-    stop_source.cancel();
-    source.await??;
+    // The tables are written within the time, too: a running instance has to do it sooner or later. A poll that waits for
+    // more messages is not waited for.
+    source.abort();
     stop_pipeline.cancel();
     pipeline.await??;
     Ok(())

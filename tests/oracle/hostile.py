@@ -291,15 +291,15 @@ def wrong_types(file: str) -> Iterator[bytes]:
     yield trail(good(file, 0), bad, good(file, 2))
 
 
-@hazard("wrong-type-of-identity.json", whole=True, uses=3)
+@hazard("wrong-type-of-identity.json", whole=True, uses=None)
 def wrong_type_of_identity(file: str) -> Iterator[bytes]:
-    """A use by nobody known is still a use."""
+    """The neighbours are two uses. A reader may take the middle one for a use by nobody known, or set it aside."""
     yield trail(good(file, 0), good(file, 1, userIdentity="root"), good(file, 2))
 
 
-@hazard("wrong-type-of-resources.json", whole=True, uses=3)
+@hazard("wrong-type-of-resources.json", whole=True, uses=None)
 def wrong_type_of_resources(file: str) -> Iterator[bytes]:
-    """The request still names the key."""
+    """The neighbours are two uses. The request of the middle one names the key; a reader may set it aside all the same."""
     bad = good(file, 1, resources={"ARN": key_of(file)}, requestParameters={"keyId": key_of(file)})
     yield trail(good(file, 0), bad, good(file, 2))
 

@@ -83,7 +83,7 @@ impl WatchedStore {
         for observation in observations {
             let (observation, counting) = observation.unwrap();
             let event = observation.event_id.to_string();
-            if counting == Counting::Counted {
+            if counting.counting == Counting::Counted {
                 durable.counted.insert(event.clone());
             }
             durable.events.insert(event);

@@ -2,7 +2,7 @@
 
 use dormouse_model::{EventTime, Kind, Observation};
 
-use crate::{Counting, Entered, Identity, Seen};
+use crate::{Copies, Counting, Entered, Identity};
 
 /// What counting needs to know of an observation.
 #[derive(Clone, Copy, Debug)]
@@ -41,42 +41,48 @@ pub struct Record<'a> {
     pub several: Option<Identity>,
 }
 
+/// An id that was entered, and has to be remembered after a restart.
+pub type Remembered = (Identity, EventTime, Copies);
+
 /// What was decided about a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// A record of the same id with exactly the same observations was seen before.
     pub duplicate: bool,
-    /// The identity of the record was entered beside those of its observations, and has to be remembered like them.
-    pub entered: Option<(Identity, EventTime)>,
+    /// The identity of a record with several observations, if it was entered.
+    pub entered: Option<Remembered>,
 }
 
-/// Decides about a record. `enter` enters an id where ids are kept; `each` is told about every observation, in order.
+/// Decides about a record. `enter` enters an id where ids are kept; `each` is told about every observation, in order, with
+/// the copies in which its id was entered now.
 pub fn decide(
     record: Record<'_>,
-    mut enter: impl FnMut(Identity, EventTime, bool) -> Entered,
-    mut each: impl FnMut(&Mark, Counting),
+    mut enter: impl FnMut(Identity, EventTime, Copies) -> Entered,
+    mut each: impl FnMut(&Mark, Counting, Copies),
 ) -> Decision {
     let mut decision = Decision { duplicate: false, entered: None };
-    if let (Some(id), Some(first)) = (record.several, record.marks.first()) {
-        let entered = enter(id, first.time, false);
-        decision.duplicate = entered.any_copy_before;
-        decision.entered = (entered.seen == Seen::New).then_some((id, first.time));
+    if let (Some(id), Some(first)) = (record.several, record.marks.first())
+        && let Entered::Before(before) = enter(id, first.time, Copies::RECORD)
+    {
+        decision.duplicate = before.has(Copies::RECORD);
+        decision.entered = (!decision.duplicate).then_some((id, first.time, Copies::RECORD));
     }
     for mark in record.marks {
         if !mark.counted {
-            each(mark, Counting::StateOnly);
+            each(mark, Counting::StateOnly, Copies::NONE);
             continue;
         }
-        let entered = enter(mark.id, mark.time, mark.foreign);
-        if record.several.is_none() {
-            decision.duplicate = entered.any_copy_before;
+        let copy = Copies::of(mark.foreign);
+        // The only observation of a record has the record's identity.
+        let copies = if record.several.is_none() { copy.and(Copies::RECORD) } else { copy };
+        match enter(mark.id, mark.time, copies) {
+            Entered::TooOld => each(mark, Counting::Late, Copies::NONE),
+            Entered::Before(before) => {
+                let counting = if before.has(copy) { Counting::Duplicate } else { Counting::Counted };
+                decision.duplicate |= record.several.is_none() && before.has(Copies::RECORD);
+                each(mark, counting, copies.without(before));
+            }
         }
-        let counting = match entered.seen {
-            Seen::New => Counting::Counted,
-            Seen::Before => Counting::Duplicate,
-            Seen::TooOld => Counting::Late,
-        };
-        each(mark, counting);
     }
     decision
 }

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::aliases::AliasName;
 use crate::evidence::{Evidence, keep_later};
 use crate::key_state::{Counting, Counts};
-use crate::{Identity, Tally};
+use crate::{Remembered, Tally};
 
 /// Everything that changed.
 #[derive(Debug, Default)]
@@ -22,8 +22,8 @@ pub struct Delta {
     pub keys: HashMap<KeyArn, DeltaKey, RandomState>,
     /// The aliases that were written.
     pub aliases: HashSet<AliasName, RandomState>,
-    /// The ids that were entered into the window: identity, event time, whether the second copy's.
-    pub ids: Vec<(Identity, EventTime, bool)>,
+    /// The ids that were entered into the window.
+    pub ids: Vec<Remembered>,
     /// Accounts whose records arrived for the first time.
     pub received: Vec<AccountId>,
     /// What became of the records.

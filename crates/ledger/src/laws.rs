@@ -260,8 +260,8 @@ impl<T: Trace> Writer<T> {
         let (window, ledger, late) = (&mut self.window, &self.ledger, &mut self.late);
         decide(
             record,
-            |id, time, foreign| window.enter(id, time, foreign),
-            |mark, counting| {
+            |id, time, copies| window.enter(id, time, copies),
+            |mark, counting, _| {
                 if counting == Counting::Late {
                     late.add_one(mark.kind);
                 }

@@ -30,7 +30,7 @@ mod verdict;
 mod window;
 
 pub use aliases::{AliasName, Aliases};
-pub use counting::{Decision, Mark, Record, decide};
+pub use counting::{Decision, Mark, Record, Remembered, decide};
 pub use delta::{Activity, ChangeLine, DayCounts, Delta, DeltaKey, User, UserStats};
 pub use document::{AttemptDocument, KeyDocument, Source, UseDocument, WantedDocument};
 pub use evidence::{Evidence, EvidenceTexts, Rank, Trace};
@@ -39,4 +39,4 @@ pub use key_state::{Counting, Counts, KeyState, Wanted};
 pub use ledger::{Bounds, Ledger, Tally};
 pub use registers::{Register, Registers};
 pub use verdict::{Verdict, VerdictKind};
-pub use window::{Entered, IdWindow, Seen};
+pub use window::{Copies, Entered, IdWindow};

@@ -11,24 +11,60 @@ use foldhash::fast::RandomState;
 
 use crate::Identity;
 
-/// What the window knows of an observation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// Never: it was entered now.
-    New,
-    /// Before.
-    Before,
-    /// It is from below the floor: nobody can say.
-    TooOld,
+/// In which copies an id was entered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Copies(u8);
+
+impl Copies {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// Logged in the key's own account.
+    pub const OWN: Self = Self(1);
+    /// The second copy, logged in the caller's account.
+    pub const FOREIGN: Self = Self(2);
+    /// By a record that says exactly this: only then is another such record its duplicate.
+    pub const RECORD: Self = Self(4);
+
+    /// The copy that an observation is.
+    pub fn of(foreign: bool) -> Self {
+        if foreign { Self::FOREIGN } else { Self::OWN }
+    }
+
+    /// Those of both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Those that the other has not.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether all of the other are among these.
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// A number that means the same in every process.
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
+    /// The copies with this number.
+    pub const fn from_number(number: u8) -> Self {
+        Self(number & 7)
+    }
 }
 
 /// What entering an id found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entered {
-    /// What is known of this copy.
-    pub seen: Seen,
-    /// Some copy, this or the other, was entered before.
-    pub any_copy_before: bool,
+pub enum Entered {
+    /// It had been entered in these copies before, and is now in those as well.
+    Before(Copies),
+    /// It is from below the floor: nobody can say.
+    TooOld,
 }
 
 /// Ids of counted observations, by event hour, up to a bound.
@@ -45,14 +81,7 @@ type Hour = HashMap<Identity, Slot, RandomState>;
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     second: u16,
-    copies: u8,
-}
-
-const OWN_COPY: u8 = 1;
-const FOREIGN_COPY: u8 = 2;
-
-fn copy_flag(foreign: bool) -> u8 {
-    if foreign { FOREIGN_COPY } else { OWN_COPY }
+    copies: Copies,
 }
 
 impl IdWindow {
@@ -61,29 +90,26 @@ impl IdWindow {
         Self { bound: bound.max(1), floor: EventTime::default(), hours: BTreeMap::new(), len: 0 }
     }
 
-    /// Whether this copy (the owner's, or the second one in the caller's account) was seen; it is from now on.
-    pub fn enter(&mut self, id: Identity, time: EventTime, foreign: bool) -> Entered {
+    /// Enters an id in these copies, and tells in which it was before.
+    pub fn enter(&mut self, id: Identity, time: EventTime, copies: Copies) -> Entered {
         if time < self.floor {
-            return Entered { seen: Seen::TooOld, any_copy_before: false };
+            return Entered::TooOld;
         }
         let (hour, second) = hour_and_second(time);
-        let flag = copy_flag(foreign);
         let mut is_new_id = false;
         let slot = self.hours.entry(hour).or_default().entry(id).or_insert_with(|| {
             is_new_id = true;
-            Slot { second, copies: 0 }
+            Slot { second, copies: Copies::NONE }
         });
-        if slot.copies & flag != 0 {
-            return Entered { seen: Seen::Before, any_copy_before: true };
-        }
-        slot.copies |= flag;
+        let before = slot.copies;
+        slot.copies = before.and(copies);
         if is_new_id {
             self.len += 1;
             if self.len > self.bound {
                 self.forget_oldest();
             }
         }
-        Entered { seen: Seen::New, any_copy_before: !is_new_id }
+        Entered::Before(before)
     }
 
     /// Raises the floor until at most nine tenths of the bound are kept, so that this is not done for every id.
@@ -146,16 +172,6 @@ impl IdWindow {
             self.len -= before - ids.len();
         }
     }
-
-    /// All ids kept, each with its event time and whether its own and its foreign copy were counted.
-    pub fn iter(&self) -> impl Iterator<Item = (Identity, EventTime, bool, bool)> {
-        self.hours.iter().flat_map(|(hour, ids)| {
-            ids.iter().map(move |(id, slot)| {
-                let time = EventTime::from_seconds(hour * 3_600 + u32::from(slot.second));
-                (*id, time, slot.copies & OWN_COPY != 0, slot.copies & FOREIGN_COPY != 0)
-            })
-        })
-    }
 }
 
 fn hour_and_second(time: EventTime) -> (u32, u16) {
@@ -178,10 +194,13 @@ mod tests {
     #[test]
     fn each_copy_is_new_once() {
         let mut window = IdWindow::new(10);
-        assert_eq!(window.enter(id(1), at(0), false).seen, Seen::New);
-        assert_eq!(window.enter(id(1), at(0), false).seen, Seen::Before);
-        assert_eq!(window.enter(id(1), at(0), true).seen, Seen::New);
-        assert_eq!(window.enter(id(1), at(0), true).seen, Seen::Before);
+        assert_eq!(window.enter(id(1), at(0), Copies::OWN), Entered::Before(Copies::NONE));
+        assert_eq!(window.enter(id(1), at(0), Copies::OWN), Entered::Before(Copies::OWN));
+        assert_eq!(window.enter(id(1), at(0), Copies::FOREIGN), Entered::Before(Copies::OWN));
+        assert_eq!(
+            window.enter(id(1), at(0), Copies::FOREIGN),
+            Entered::Before(Copies::OWN.and(Copies::FOREIGN))
+        );
         assert_eq!(window.len(), 1);
     }
 
@@ -189,35 +208,38 @@ mod tests {
     fn within_one_hour_the_oldest_seconds_leave_first() {
         let mut window = IdWindow::new(100);
         for second in 0..101u32 {
-            assert_eq!(window.enter(id(second.into()), at(second), false).seen, Seen::New);
+            assert_eq!(
+                window.enter(id(second.into()), at(second), Copies::OWN),
+                Entered::Before(Copies::NONE)
+            );
         }
         assert_eq!(window.len(), 90);
         assert_eq!(window.floor(), at(11));
-        assert_eq!(window.enter(id(3), at(3), false).seen, Seen::TooOld);
-        assert_eq!(window.enter(id(50), at(50), false).seen, Seen::Before);
+        assert_eq!(window.enter(id(3), at(3), Copies::OWN), Entered::TooOld);
+        assert_eq!(window.enter(id(50), at(50), Copies::OWN), Entered::Before(Copies::OWN));
     }
 
     #[test]
     fn ids_of_one_second_leave_together() {
         let mut window = IdWindow::new(10);
         for number in 0..5 {
-            window.enter(id(number), at(0), false);
+            window.enter(id(number), at(0), Copies::OWN);
         }
         for number in 5..11 {
-            window.enter(id(number), at(7_200), false);
+            window.enter(id(number), at(7_200), Copies::OWN);
         }
         assert_eq!((window.floor(), window.len()), (at(1), 6));
-        assert_eq!(window.enter(id(0), at(0), false).seen, Seen::TooOld);
+        assert_eq!(window.enter(id(0), at(0), Copies::OWN), Entered::TooOld);
     }
 
     #[test]
     fn a_restored_floor_drops_what_is_below_it() {
         let mut window = IdWindow::new(100);
-        window.enter(id(1), at(0), false);
-        window.enter(id(2), at(10), false);
+        window.enter(id(1), at(0), Copies::OWN);
+        window.enter(id(2), at(10), Copies::OWN);
         window.restore_floor(at(5));
         assert_eq!(window.len(), 1);
-        assert_eq!(window.enter(id(1), at(0), false).seen, Seen::TooOld);
-        assert_eq!(window.enter(id(2), at(10), false).seen, Seen::Before);
+        assert_eq!(window.enter(id(1), at(0), Copies::OWN), Entered::TooOld);
+        assert_eq!(window.enter(id(2), at(10), Copies::OWN), Entered::Before(Copies::OWN));
     }
 }

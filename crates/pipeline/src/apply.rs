@@ -1,6 +1,6 @@
 //! A committed epoch enters the ledger and the delta.
 
-use dormouse_ledger::{Counting, Delta, Identity, Ledger, Trace};
+use dormouse_ledger::{Copies, Delta, Identity, Ledger, Trace};
 use dormouse_store::Unknowns;
 
 use crate::epoch::{self, EpochError, Unknown};
@@ -20,18 +20,16 @@ pub fn apply<T: Trace>(
         }
     }
     for (id, time) in header.records {
-        delta.ids.push((Identity::from_bytes(id), time, false));
+        delta.ids.push((Identity::from_bytes(id), time, Copies::RECORD));
     }
     for unknown in &header.unknowns {
         note(unknown, unknowns);
     }
     for observation in observations {
-        let (observation, counting) = observation?;
-        delta.aliases.extend(ledger.apply(&observation, counting));
-        delta.apply(&observation, counting);
-        if counting == Counting::Counted {
-            delta.ids.push(epoch::remembered_id(&observation));
-        }
+        let (observation, decided) = observation?;
+        delta.aliases.extend(ledger.apply(&observation, decided.counting));
+        delta.apply(&observation, decided.counting);
+        delta.ids.extend(epoch::remembered(&observation, decided));
     }
     Ok(())
 }

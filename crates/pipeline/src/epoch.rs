@@ -1,10 +1,10 @@
 //! The bytes of an epoch: a header, then the observations one after the other.
 //!
 //! Observations are encoded once, when their message is decoded, and copied as they are; reading borrows from the
-//! bytes. What the id window decided stands in the header, one number an observation, so that reading an epoch again
-//! after a crash repeats exactly what was done with it the first time.
+//! bytes. What the id window decided stands in the header, one byte an observation, so that reading an epoch again after
+//! a crash repeats exactly what was done with it the first time.
 
-use dormouse_ledger::{Counting, Identity, Tally};
+use dormouse_ledger::{Copies, Counting, Identity, Remembered, Tally};
 use dormouse_model::{AccountId, EventTime, Observation};
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +25,8 @@ pub struct Header<'a> {
     /// Calls that were not understood, but are no errors.
     #[serde(borrow)]
     pub unknowns: Vec<Unknown<'a>>,
-    /// For each observation, in order, what its count does.
-    pub counting: &'a [u8],
+    /// For each observation, in order, what was decided about it.
+    pub decisions: &'a [u8],
 }
 
 /// A call that was not understood, but is no error.
@@ -73,7 +73,7 @@ pub fn encode_observation(observation: &Observation<'_>, out: Vec<u8>) -> Result
 /// Puts an epoch together from its header and its encoded observations.
 pub fn encode(header: &Header<'_>, observations: &[&[u8]]) -> Result<Vec<u8>, EpochError> {
     let size: usize = observations.iter().map(|bytes| bytes.len()).sum();
-    let mut body = Vec::with_capacity(size + header.counting.len() + 1_024);
+    let mut body = Vec::with_capacity(size + header.decisions.len() + 1_024);
     body.push(FORMAT);
     let mut body = postcard::to_extend(header, body)?;
     for bytes in observations {
@@ -88,37 +88,59 @@ pub fn decode(body: &[u8]) -> Result<(Header<'_>, Observations<'_>), EpochError>
         return Err(EpochError("unknown format".into()));
     };
     let (header, rest): (Header<'_>, _) = postcard::take_from_bytes(body)?;
-    let counting = header.counting;
-    Ok((header, Observations { counting, rest }))
+    let decisions = header.decisions;
+    Ok((header, Observations { decisions, rest }))
 }
 
-/// The observations of an epoch, in order, with what their counts do.
+/// What was decided about an observation: what its count does, and in which copies its id was entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// What its count does.
+    pub counting: Counting,
+    /// The copies in which its id was entered.
+    pub entered: Copies,
+}
+
+impl Decided {
+    /// One byte that [`Decided::from_byte`] turns back.
+    pub fn to_byte(self) -> u8 {
+        self.counting.number() | self.entered.number() << 4
+    }
+
+    fn from_byte(byte: u8) -> Result<Self, EpochError> {
+        let counting = Counting::from_number(byte & 0xf);
+        let counting = counting.ok_or_else(|| EpochError(format!("unknown decision {byte}")))?;
+        Ok(Self { counting, entered: Copies::from_number(byte >> 4) })
+    }
+}
+
+/// The observations of an epoch, in order, with what was decided about them.
 pub struct Observations<'a> {
-    counting: &'a [u8],
+    decisions: &'a [u8],
     rest: &'a [u8],
 }
 
 impl<'a> Iterator for Observations<'a> {
-    type Item = Result<(Observation<'a>, Counting), EpochError>;
+    type Item = Result<(Observation<'a>, Decided), EpochError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (&number, counting) = self.counting.split_first()?;
-        self.counting = counting;
-        Some(self.read(number))
+        let (&byte, decisions) = self.decisions.split_first()?;
+        self.decisions = decisions;
+        Some(self.read(byte))
     }
 }
 
 impl<'a> Observations<'a> {
-    fn read(&mut self, number: u8) -> Result<(Observation<'a>, Counting), EpochError> {
-        let counting =
-            Counting::from_number(number).ok_or_else(|| EpochError(format!("unknown counting {number}")))?;
+    fn read(&mut self, byte: u8) -> Result<(Observation<'a>, Decided), EpochError> {
+        let decided = Decided::from_byte(byte)?;
         let (observation, rest) = postcard::take_from_bytes(self.rest)?;
         self.rest = rest;
-        Ok((observation, counting))
+        Ok((observation, decided))
     }
 }
 
-/// The id under which an observation is remembered if it was counted.
-pub fn remembered_id(observation: &Observation<'_>) -> (Identity, EventTime, bool) {
-    (Identity::of(observation), observation.time, observation.is_foreign_copy())
+/// The id that has to be remembered of an observation, if any has.
+pub fn remembered(observation: &Observation<'_>, decided: Decided) -> Option<Remembered> {
+    let is_entered = decided.entered != Copies::NONE;
+    is_entered.then(|| (Identity::of(observation), observation.time, decided.entered))
 }

@@ -158,7 +158,7 @@ struct FirstBad {
     event_id: Option<String>,
     account: Option<String>,
     region: Option<String>,
-    /// The latest time at which all that only came too early is due; `None` if something else is wrong.
+    /// When all that only came too early is due; `None` if nothing did.
     due: Option<EventTime>,
     more: usize,
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dormouse_ledger::{Bounds, Counting, Delta, IdWindow, Identity, Ledger, Rank};
+use dormouse_ledger::{Bounds, Copies, Delta, IdWindow, Identity, Ledger, Rank};
 use dormouse_store::{Store, Totals};
 
 use crate::apply::apply;
@@ -57,8 +57,8 @@ pub(crate) fn recover(store: &dyn Store, bounds: Bounds, id_bound: usize) -> Res
     }
     let mut window = IdWindow::new(id_bound);
     window.restore_floor(loaded.floor);
-    for (id, time, foreign) in loaded.ids {
-        window.enter(id, time, foreign);
+    for (id, time, copies) in loaded.ids {
+        window.enter(id, time, copies);
     }
     let mut state = State {
         ledger: Arc::new(ledger),
@@ -88,13 +88,12 @@ impl State {
         self.unfolded_bytes += body.len();
         let (header, observations) = epoch::decode(body)?;
         for (id, time) in &header.records {
-            self.window.enter(Identity::from_bytes(*id), *time, false);
+            self.window.enter(Identity::from_bytes(*id), *time, Copies::RECORD);
         }
         for observation in observations {
-            let (observation, counting) = observation?;
-            if counting == Counting::Counted {
-                let (id, time, foreign) = epoch::remembered_id(&observation);
-                self.window.enter(id, time, foreign);
+            let (observation, decided) = observation?;
+            if let Some((id, time, copies)) = epoch::remembered(&observation, decided) {
+                self.window.enter(id, time, copies);
             }
         }
         self.window.restore_floor(header.floor);

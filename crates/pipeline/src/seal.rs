@@ -10,7 +10,7 @@ use dormouse_model::EventTime;
 use dormouse_sources::{Acknowledge, Receipt};
 use dormouse_store::Quarantined;
 
-use crate::epoch::{self, EpochError, Header, Unknown};
+use crate::epoch::{self, Decided, EpochError, Header, Unknown};
 use crate::intake::{Decoded, OwnedUnknown, Poison, RecordMark};
 
 /// An epoch, ready to be committed, and whom to tell when it is.
@@ -53,11 +53,11 @@ pub(crate) fn seal(
     quarantine_room: u64,
 ) -> Result<Sealed, EpochError> {
     let mut tally = Tally::default();
-    let mut counting = Vec::new();
+    let mut decisions = Vec::new();
     let mut header = Header::default();
     for batch in &batches {
         tally = tally.plus(batch.tally);
-        count_batch(batch, window, &mut counting, &mut tally, &mut header.records);
+        count_batch(batch, window, &mut decisions, &mut tally, &mut header.records);
         for account in &batch.received {
             if !header.received.contains(account) {
                 header.received.push(*account);
@@ -67,14 +67,14 @@ pub(crate) fn seal(
     }
     header.tally = tally;
     header.floor = window.floor();
-    header.counting = &counting;
+    header.decisions = &decisions;
     let observations: Vec<&[u8]> = batches.iter().map(|batch| &*batch.observations).collect();
     let body = epoch::encode(&header, &observations)?;
     let mut sealed = Sealed {
         seq,
         sealed_at,
         body,
-        observations: counting.len() as u64,
+        observations: decisions.len() as u64,
         quarantine: Vec::new(),
         released: Vec::new(),
         settle: Vec::new(),
@@ -122,7 +122,7 @@ impl Sealed {
 fn count_batch(
     batch: &Decoded,
     window: &mut IdWindow,
-    counting: &mut Vec<u8>,
+    decisions: &mut Vec<u8>,
     tally: &mut Tally,
     remembered: &mut Vec<([u8; 16], EventTime)>,
 ) {
@@ -131,15 +131,15 @@ fn count_batch(
         let (of_record, rest) = marks.split_at(observations.min(marks.len()));
         marks = rest;
         let record = Record { marks: of_record, several };
-        let enter = |id, time, foreign| window.enter(id, time, foreign);
-        let decision = decide(record, enter, |mark, decided| {
-            if decided == Counting::Late {
+        let enter = |id, time, copies| window.enter(id, time, copies);
+        let decision = decide(record, enter, |mark, counting, entered| {
+            if counting == Counting::Late {
                 tally.late_uncounted.add_one(mark.kind);
             }
-            counting.push(decided.number());
+            decisions.push(Decided { counting, entered }.to_byte());
         });
         tally.duplicates += u64::from(decision.duplicate);
-        remembered.extend(decision.entered.map(|(id, time)| (id.to_bytes(), time)));
+        remembered.extend(decision.entered.map(|(id, time, _)| (id.to_bytes(), time)));
     }
 }
 

@@ -15,7 +15,7 @@ mod sqlite;
 use std::collections::BTreeMap;
 
 use dormouse_ledger::{
-    Activity, AliasName, ChangeLine, EvidenceTexts, Identity, KeyState, Rank, Register, Tally,
+    Activity, AliasName, ChangeLine, EvidenceTexts, KeyState, Rank, Register, Remembered, Tally,
 };
 use dormouse_model::{AccountId, EventTime, KeyArn, Region};
 use serde::{Deserialize, Serialize};
@@ -77,8 +77,8 @@ pub struct Fold {
     pub keys: Vec<FoldedKey>,
     /// Alias registers, to be written as they are.
     pub aliases: Vec<(AliasName, Register<Option<KeyArn>>)>,
-    /// Ids to be remembered: identity, event time, whether the second copy's.
-    pub ids: Vec<(Identity, EventTime, bool)>,
+    /// Ids to be remembered.
+    pub ids: Vec<Remembered>,
     /// Ids of older events need not be remembered.
     pub floor: EventTime,
     /// How many ids the window holds, so that the store can tell when most of what it keeps is waste.
@@ -216,7 +216,7 @@ pub struct Loaded {
     /// Below this event time no id is remembered.
     pub floor: EventTime,
     /// Ids of counted observations.
-    pub ids: Vec<(Identity, EventTime, bool)>,
+    pub ids: Vec<Remembered>,
     /// Alias registers.
     pub aliases: Vec<(AliasName, Register<Option<KeyArn>>)>,
     /// Accounts that are received.

@@ -99,7 +99,7 @@ fn write_request(random: &mut fastrand::Rng, asked: &Asked<'_>, request: &mut Ob
         "TagResource" => write_tags(random, asked, request),
         "UntagResource" => request.strings("tagKeys", [TAGS[random.usize(..TAGS.len())].0]),
         "UpdateKeyDescription" => {
-            request.text("description", free_text(random, asked, "Orders at rest, second generation"))
+            request.text("description", free_text(random, asked, "Orders at rest, second generation"));
         }
         "GenerateRandom" => request.raw("numberOfBytes", 32),
         "ListKeys" | "ListAliases" if random.bool() => request.raw("limit", 100),
@@ -174,7 +174,8 @@ fn write_context(
     request.object(name, |context| match kind {
         0 => context.shown("aws:ebs:id", format_args!("vol-{:017x}", 0xa11ce * u64::from(thing + 1))),
         1 => {
-            context.shown("aws:s3:arn", format_args!("arn:aws:s3:::orders-{account}/2026/{thing:03}.parquet"))
+            context
+                .shown("aws:s3:arn", format_args!("arn:aws:s3:::orders-{account}/2026/{thing:03}.parquet"));
         }
         2 => {
             context.shown(

@@ -3,7 +3,7 @@
 //! States are written as they are, so writing them twice changes nothing; counts by day and user are added, which is
 //! why the position moves in the same transaction.
 
-use dormouse_ledger::{Activity, DayCounts, Identity, User};
+use dormouse_ledger::{Activity, Copies, DayCounts, Identity, Remembered, User};
 use dormouse_model::EventTime;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
@@ -176,7 +176,7 @@ fn write_ids(transaction: &Transaction<'_>, fold: &Fold) -> rusqlite::Result<()>
     transaction.execute("DELETE FROM ids WHERE latest < ?1", [fold.floor.seconds()])?;
     insert_chunk(transaction, &fold.ids)?;
     let kept: i64 = transaction.query_row("SELECT coalesce(sum(count), 0) FROM ids", [], |row| row.get(0))?;
-    // Both copies of an id are kept one by one, hence twice the window; beyond that, most is from below the floor.
+    // The copies of an id are kept one by one, hence more than the window; beyond that, most is from below the floor.
     let worth_rewriting = 4 * fold.window + 100_000;
     if usize::try_from(kept).unwrap_or(usize::MAX) > worth_rewriting {
         let mut ids = Vec::new();
@@ -187,15 +187,15 @@ fn write_ids(transaction: &Transaction<'_>, fold: &Fold) -> rusqlite::Result<()>
     Ok(())
 }
 
-fn insert_chunk(transaction: &Transaction<'_>, ids: &[(Identity, EventTime, bool)]) -> rusqlite::Result<()> {
+fn insert_chunk(transaction: &Transaction<'_>, ids: &[Remembered]) -> rusqlite::Result<()> {
     let Some(latest) = ids.iter().map(|(_, time, _)| time.seconds()).max() else {
         return Ok(());
     };
     let mut body = Vec::with_capacity(ids.len() * ID_BYTES);
-    for (id, time, foreign) in ids {
+    for (id, time, copies) in ids {
         body.extend_from_slice(&id.to_bytes());
         body.extend_from_slice(&time.seconds().to_be_bytes());
-        body.push(u8::from(*foreign));
+        body.push(copies.number());
     }
     let sql = "INSERT INTO ids (latest, count, body) VALUES (?1, ?2, ?3)";
     let count = i64::try_from(ids.len()).unwrap_or(i64::MAX);
@@ -207,7 +207,7 @@ fn insert_chunk(transaction: &Transaction<'_>, ids: &[(Identity, EventTime, bool
 pub(super) fn read_ids(
     connection: &Connection,
     floor: EventTime,
-    ids: &mut Vec<(Identity, EventTime, bool)>,
+    ids: &mut Vec<Remembered>,
 ) -> rusqlite::Result<()> {
     let mut statement = connection.prepare("SELECT body FROM ids ORDER BY chunk")?;
     let mut rows = statement.query([])?;
@@ -215,10 +215,10 @@ pub(super) fn read_ids(
         let body = row.get_ref(0)?.as_blob()?;
         let (entries, _) = body.as_chunks::<ID_BYTES>();
         for entry in entries {
-            let [id @ .., a, b, c, d, foreign] = *entry;
+            let [id @ .., a, b, c, d, copies] = *entry;
             let time = EventTime::from_seconds(u32::from_be_bytes([a, b, c, d]));
             if time >= floor {
-                ids.push((Identity::from_bytes(id), time, foreign != 0));
+                ids.push((Identity::from_bytes(id), time, Copies::from_number(copies)));
             }
         }
     }

@@ -69,8 +69,8 @@ impl SqliteStore {
     pub fn open(options: SqliteOptions) -> Result<Self, StoreError> {
         let path = options.path.clone();
         lock::prepare_folder(&path)?;
+        refuse_what_is_not_ours(&path)?;
         let lock = WriterLock::take(&path)?;
-        refuse_what_is_no_database(&path)?;
         let mut connection = Connection::open(&path).map_err(|error| explain(&path, &error))?;
         configure(&connection).map_err(|error| explain(&path, &error))?;
         schema::migrate(&mut connection, &path)?;
@@ -187,6 +187,17 @@ fn refuse_what_is_no_database(path: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     Err(StoreError::Corrupt { path: path.into(), detail: "it does not begin like an SQLite file".into() })
+}
+
+/// Looks at a file that is there already without changing a byte of it.
+fn refuse_what_is_not_ours(path: &Path) -> Result<(), StoreError> {
+    refuse_what_is_no_database(path)?;
+    let is_empty = std::fs::metadata(path).map_or(true, |metadata| metadata.len() == 0);
+    if is_empty {
+        return Ok(());
+    }
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY);
+    schema::recognise(&connection.map_err(|error| explain(path, &error))?, path)
 }
 
 fn open_read_only(path: &Path) -> Result<Connection, StoreError> {

@@ -117,6 +117,11 @@ fn run_from(transaction: &Transaction<'_>, format: usize) -> rusqlite::Result<()
     transaction.pragma_update(None, "application_id", APPLICATION_ID)
 }
 
+/// Refuses a file that is not one of ours, or of a newer format.
+pub(super) fn recognise(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    format_of(connection, path).map(|_| ())
+}
+
 /// Refuses a file that this build cannot read.
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let format = format_of(connection, path)?;

@@ -85,7 +85,11 @@ fn one_of_each() -> (Ledger<Rank>, Fold) {
         let observation = observation(kind, id);
         delta.aliases.extend(ledger.apply(&observation, Counting::Counted));
         delta.apply(&observation, Counting::Counted);
-        delta.ids.push((dormouse_ledger::Identity::of(&observation), observation.time, false));
+        delta.ids.push((
+            dormouse_ledger::Identity::of(&observation),
+            observation.time,
+            dormouse_ledger::Copies::OWN,
+        ));
     }
     let key: KeyArn = KEY.parse().unwrap();
     let changed = delta.keys.remove(&key).unwrap();

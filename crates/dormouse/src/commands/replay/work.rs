@@ -10,7 +10,7 @@ use dormouse_cloudtrail::files::{
 };
 use dormouse_cloudtrail::{Bad, BadClass, Decoder, KmsRecord, Outcome, Reason};
 use dormouse_ledger::{
-    Bounds, Counting, Entered, Evidence, IdWindow, Identity, Ledger, Mark, Record, Tally, decide,
+    Bounds, Copies, Counting, Entered, Evidence, IdWindow, Identity, Ledger, Mark, Record, Tally, decide,
 };
 use dormouse_model::{AccountId, EventTime, Observation, is_read_only_name};
 use dormouse_sources::files::{InputFile, Place};
@@ -128,9 +128,9 @@ impl<'a> Replay<'a> {
         worker
     }
 
-    fn enter(&self, id: Identity, time: EventTime, foreign: bool) -> Entered {
+    fn enter(&self, id: Identity, time: EventTime, copies: Copies) -> Entered {
         let window = &self.windows[usize::from(id.to_bytes()[0]) % WINDOWS];
-        window.lock().unwrap_or_else(PoisonError::into_inner).enter(id, time, foreign)
+        window.lock().unwrap_or_else(PoisonError::into_inner).enter(id, time, copies)
     }
 }
 
@@ -277,8 +277,8 @@ impl Worker<'_> {
         marks.extend(observations.iter().map(Mark::of));
         let several = if marks.len() > 1 { Identity::of_record(observations) } else { None };
         let mut place = 0;
-        let enter = |id, time, foreign| replay.enter(id, time, foreign);
-        let decision = decide(Record { marks, several }, enter, |mark, counting| {
+        let enter = |id, time, copies| replay.enter(id, time, copies);
+        let decision = decide(Record { marks, several }, enter, |mark, counting, _| {
             if counting == Counting::Late {
                 tally.late_uncounted.add_one(mark.kind);
             }
