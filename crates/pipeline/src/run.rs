@@ -233,8 +233,8 @@ impl Pipeline {
         let (store, now) = (Arc::clone(&self.core.store), self.intake.clock.now_seconds());
         let due = tokio::task::spawn_blocking(move || store.due_for_retry(now, RETRY_BATCH)).await;
         let due = due.map_err(|panic| PipelineError::Panicked(panic.to_string()))??;
-        let again = |message: dormouse_store::StoredQuarantined| {
-            self.intake.decode_again(message.id, &message.body, &message.source)
+        let again = |due: dormouse_store::StoredQuarantined| {
+            self.intake.decode_again(due.id, &due.message.body, &due.message.source)
         };
         Ok(due.into_iter().map(again).collect())
     }

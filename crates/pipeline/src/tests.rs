@@ -290,7 +290,7 @@ async fn the_good_records_of_a_bad_message_count_and_the_message_is_kept_whole()
     assert_eq!((totals.tally.read, totals.tally.quarantined, totals.tally.malformed), (2, 1, 1));
     assert_eq!(uses(&path), 1);
     let kept = Reader::open(&path).unwrap().quarantine(0, 10).unwrap();
-    let bodies: Vec<&[u8]> = kept.iter().map(|message| &*message.body).collect();
+    let bodies: Vec<&[u8]> = kept.iter().map(|kept| &*kept.message.body).collect();
     assert_eq!(bodies, [mixed.as_bytes(), b"junk"]);
 }
 
@@ -316,7 +316,7 @@ async fn an_event_from_the_future_is_held_and_applied_when_its_time_has_come() {
     house.submit(&[(1, soon), (2, next_week)]).await;
     house.until("both acknowledged", |diary| acked(diary).len() == 2).await;
     let kept = Reader::open(&path).unwrap().quarantine(0, 10).unwrap();
-    assert_eq!(kept.iter().map(|message| message.retry_at.is_some()).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(kept.iter().map(|kept| kept.message.retry_at.is_some()).collect::<Vec<_>>(), [true, false]);
     assert_eq!(uses(&path), 0);
 
     house.clock.advance(301);

@@ -3,8 +3,8 @@
 use dormouse_model::EventTime;
 use serde::Serialize;
 
-/// A message to be kept.
-#[derive(Clone, Debug)]
+/// A message to be kept. What is not known is null.
+#[derive(Clone, Debug, Serialize)]
 pub struct Quarantined {
     /// The configured name of the source it came from.
     pub source: String,
@@ -23,6 +23,7 @@ pub struct Quarantined {
     /// When to try again; `None` if only a person can decide.
     pub retry_at: Option<EventTime>,
     /// The whole message.
+    #[serde(skip)]
     pub body: Vec<u8>,
 }
 
@@ -31,29 +32,13 @@ pub struct Quarantined {
 pub struct StoredQuarantined {
     /// Its number.
     pub id: i64,
-    /// The configured name of the source it came from.
-    pub source: String,
-    /// When it was first received.
-    pub at: EventTime,
+    /// The message as it was first received, with the reason as it was last found.
+    #[serde(flatten)]
+    pub message: Quarantined,
     /// When it was last received.
     pub last: EventTime,
     /// How often it was received.
     pub seen: u64,
-    /// A stable code for the reason.
-    pub reason: String,
-    /// The reason in words.
-    pub detail: String,
-    /// The record's event id, if it could be read.
-    pub event_id: Option<String>,
-    /// The account that the record names, if it could be read.
-    pub account: Option<String>,
-    /// The record's Region, if it could be read.
-    pub region: Option<String>,
-    /// When it will be tried again; null if only a person can decide.
-    pub retry_at: Option<EventTime>,
     /// The size of the whole message in bytes.
     pub bytes: u64,
-    /// The whole message.
-    #[serde(skip)]
-    pub body: Vec<u8>,
 }

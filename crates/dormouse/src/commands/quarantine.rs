@@ -31,14 +31,14 @@ pub(crate) fn quarantine(args: &QuarantineArgs, store: &Path) -> anyhow::Result<
             }
         }
         QuarantineCommand::Show { id, .. } => {
-            let message = reader.quarantine(id - 1, 1)?.into_iter().find(|message| message.id == *id);
-            let Some(message) = message else {
+            let kept = reader.quarantine(id - 1, 1)?.into_iter().find(|kept| kept.id == *id);
+            let Some(kept) = kept else {
                 show::complain(&format!(
                     "there is no message {id} in the quarantine; see `dormouse quarantine list`"
                 ));
                 return Ok(ExitCode::from(EXIT_NO_SUCH_MESSAGE));
             };
-            print_body(&message.body)?;
+            print_body(&kept.message.body)?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -221,15 +221,15 @@ pub(crate) fn records(records: RecordsDocument) -> std::io::Result<()> {
 pub(crate) fn quarantine(messages: &[StoredQuarantined]) -> std::io::Result<()> {
     let mut table =
         new_table(&["ID", "LAST SEEN", "TIMES", "SOURCE", "ACCOUNT", "REASON", "BYTES", "AGAIN AT"]);
-    for message in messages {
+    for StoredQuarantined { id, message, last, seen, bytes } in messages {
         table.add_row([
-            message.id.to_string(),
-            message.last.to_string(),
-            message.seen.to_string(),
+            id.to_string(),
+            last.to_string(),
+            seen.to_string(),
             printable(&message.source).into_owned(),
             printable(message.account.as_deref().unwrap_or("-")).into_owned(),
             printable(&format!("{}: {}", message.reason, message.detail)).into_owned(),
-            message.bytes.to_string(),
+            bytes.to_string(),
             message.retry_at.map_or("-".to_owned(), |at| at.to_string()),
         ]);
     }

@@ -76,19 +76,22 @@ pub(super) fn list(
 }
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<StoredQuarantined> {
-    Ok(StoredQuarantined {
-        id: row.get(0)?,
+    let message = Quarantined {
         source: row.get(1)?,
         at: EventTime::from_seconds(row.get(2)?),
-        last: EventTime::from_seconds(row.get(3)?),
-        seen: row.get::<_, i64>(4)?.cast_unsigned(),
         reason: row.get(5)?,
         detail: row.get(6)?,
         event_id: row.get(7)?,
         account: row.get(8)?,
         region: row.get(9)?,
         retry_at: row.get::<_, Option<u32>>(10)?.map(EventTime::from_seconds),
-        bytes: row.get::<_, i64>(11)?.cast_unsigned(),
         body: row.get(12)?,
+    };
+    Ok(StoredQuarantined {
+        id: row.get(0)?,
+        message,
+        last: EventTime::from_seconds(row.get(3)?),
+        seen: row.get::<_, i64>(4)?.cast_unsigned(),
+        bytes: row.get::<_, i64>(11)?.cast_unsigned(),
     })
 }

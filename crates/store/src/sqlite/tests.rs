@@ -195,7 +195,7 @@ fn the_quarantine_keeps_each_message_once_and_knows_its_room() {
     commit(&store, &Epoch { quarantine: &junk, ..epoch(1, b"") });
     assert_eq!(store.quarantine_room(), room - 4);
     let listed = Reader::open(store.path()).unwrap().quarantine(0, 10).unwrap();
-    assert_eq!((listed.len(), listed[0].seen, &*listed[0].body), (1, 2, &b"junk"[..]));
+    assert_eq!((listed.len(), listed[0].seen, &*listed[0].message.body), (1, 2, &b"junk"[..]));
     commit(&store, &Epoch { released: &[listed[0].id], ..epoch(2, b"") });
     assert_eq!(store.quarantine_room(), room);
 }
@@ -207,7 +207,7 @@ fn messages_come_back_when_their_time_has_come() {
     let early = Quarantined { retry_at: Some(at(100)), ..message("early") };
     commit(&store, &Epoch { quarantine: &[early, message("never")], ..epoch(1, b"") });
     assert!(store.due_for_retry(at(99), 10).unwrap().is_empty());
-    assert_eq!(store.due_for_retry(at(100), 10).unwrap()[0].body, b"early");
+    assert_eq!(store.due_for_retry(at(100), 10).unwrap()[0].message.body, b"early");
 }
 
 #[test]
