@@ -209,7 +209,7 @@ impl Failure {
             class: classify(error),
             action,
             code: code.map(clean),
-            message: words.map_or_else(|| clean(&DisplayErrorContext(error).to_string()), clean),
+            message: words.map_or_else(|| clean(&chain_of(error)), clean),
             request_id: error.request_id().map(clean),
         }
     }
@@ -301,6 +301,18 @@ fn classify_dispatch(failure: &DispatchFailure) -> ErrorClass {
         cause = error.source();
     }
     ErrorClass::Transient
+}
+
+/// An error and what caused it, each in its own words: what a person wants to read when no service answered.
+fn chain_of(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words.push_str(": ");
+        words.push_str(&error.to_string());
+        cause = error.source();
+    }
+    words
 }
 
 fn classify_credentials(error: &CredentialsError) -> ErrorClass {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::show::say;
@@ -18,6 +19,16 @@ pub(crate) fn check(config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
         say("source    none: `dormouse run` needs at least one [[sources]]")?;
     }
     say(&format!("in use    {}", table.in_use_names().join(", ")))?;
-    say(&format!("idle      after {}", humantime::format_duration(config.verdicts.idle_after)))?;
+    say(&format!("idle      after {}", in_days(config.verdicts.idle_after)))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whole days as such: "90d", not "2months 29days 2h 52m 48s".
+fn in_days(duration: Duration) -> String {
+    const DAY: u64 = 86_400;
+    let seconds = duration.as_secs();
+    if seconds >= DAY && seconds.is_multiple_of(DAY) {
+        return format!("{}d", seconds / DAY);
+    }
+    humantime::format_duration(duration).to_string()
 }
