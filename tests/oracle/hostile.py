@@ -291,15 +291,15 @@ def wrong_types(file: str) -> Iterator[bytes]:
     yield trail(good(file, 0), bad, good(file, 2))
 
 
-@hazard("wrong-type-of-identity.json", whole=True, uses=None)
+@hazard("wrong-type-of-identity.json", whole=True, uses=2)
 def wrong_type_of_identity(file: str) -> Iterator[bytes]:
-    """The neighbours are two uses. A reader may take the middle one for a use by nobody known, or set it aside."""
+    """The middle one is set aside for a person to look at; the oracle alone would take it for a use by nobody known."""
     yield trail(good(file, 0), good(file, 1, userIdentity="root"), good(file, 2))
 
 
-@hazard("wrong-type-of-resources.json", whole=True, uses=None)
+@hazard("wrong-type-of-resources.json", whole=True, uses=2)
 def wrong_type_of_resources(file: str) -> Iterator[bytes]:
-    """The neighbours are two uses. The request of the middle one names the key; a reader may set it aside all the same."""
+    """The middle one is set aside likewise, although its request names the key."""
     bad = good(file, 1, resources={"ARN": key_of(file)}, requestParameters={"keyId": key_of(file)})
     yield trail(good(file, 0), bad, good(file, 2))
 

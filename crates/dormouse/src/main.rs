@@ -13,7 +13,7 @@ use clap::Parser;
 use cli::{Cli, Command};
 use config::Config;
 
-/// Decoding makes many small, short-lived lists; this allocator makes a replay about a tenth faster.
+/// Decoding makes many small, short-lived lists on all cores, which this allocator is made for.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! What it promises: nothing is acknowledged before the epoch that holds its effect is durable; epochs commit in order;
-//! a crash at any instant loses nothing and counts nothing twice. Its ceiling is one sealing task, which does a hash, a
-//! table look-up and two map updates an observation: some hundred thousand observations a second.
+//! a crash at any instant loses nothing and counts nothing twice. Its ceiling is one sealing task, which does a look-up in
+//! the id window and two map updates an observation.
 //!
 //! * [`intake`]: messages become encoded observations, in the task of the source that received them
 //! * [`seal`]: decides what counts, and puts an epoch together

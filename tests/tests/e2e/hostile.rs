@@ -68,6 +68,10 @@ fn complaints(hazard: &Hazard, path: &Path) -> Vec<String> {
     if !whole && code != Some(NOT_WHOLE) {
         complaints.push(format!("{file} is not whole: {}, {}", finished.status, finished.stderr));
     }
+    let is_empty = file.starts_with("empty") || file.starts_with("packed-nothing");
+    if (is_empty || records["malformed"] != 0) && code != Some(NOT_WHOLE) {
+        complaints.push(format!("{file} was not read whole: {}, {}", finished.status, finished.stderr));
+    }
     if *whole && code != Some(0) && code != Some(NOT_WHOLE) {
         complaints.push(format!("{file}: {}, {}", finished.status, finished.stderr));
     }

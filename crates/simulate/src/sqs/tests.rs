@@ -207,12 +207,22 @@ async fn visibility_can_be_extended_and_given_back() {
     assert_eq!(client.receive(&url).await.len(), 1);
 }
 
+/// Waits until so many receives have reached the double.
+async fn until_received(double: &SqsDouble, requests: u64) {
+    let reached = async {
+        while double.requests(Operation::ReceiveMessage) < requests {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), reached).await.expect("the receive reaches the double");
+}
+
 #[tokio::test]
 async fn a_long_poll_waits_for_a_message() {
     let Scene { double, mut client, url, .. } = scene().await;
     let request = json!({"QueueUrl": url, "WaitTimeSeconds": 20});
     let waiting = tokio::spawn(async move { client.ask("ReceiveMessage", request).await });
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    until_received(&double, 1).await;
     double.send(&url, "late riser").unwrap();
     let answer = tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap();
     assert_eq!(answer["Messages"][0]["Body"], "late riser");
@@ -225,7 +235,7 @@ async fn a_long_poll_notices_that_the_clock_was_moved() {
     client.receive(&url).await;
     let request = json!({"QueueUrl": url, "WaitTimeSeconds": 20});
     let waiting = tokio::spawn(async move { client.ask("ReceiveMessage", request).await });
-    tokio::time::sleep(Duration::from_millis(30)).await;
+    until_received(&double, 2).await;
     clock.advance(31);
     let answer = tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap();
     assert_eq!(answer["Messages"][0]["Body"], "x");

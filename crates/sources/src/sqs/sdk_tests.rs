@@ -221,10 +221,15 @@ async fn slow_commits_keep_their_messages_and_a_drain_in_vain_gives_them_back() 
     let stats = source.stats();
     let stop = CancellationToken::new();
     let task = tokio::spawn(source.run(Arc::new(Silent), stop.clone(), Duration::from_secs(1)));
-    sleep(Duration::from_secs(5)).await;
+    let extended_twice = async {
+        while stats.extended.get() < 200 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(60), extended_twice).await;
+    assert!(waited.is_ok(), "{stats}");
     let counters = double.counters(&url).unwrap();
     assert_eq!((counters.in_flight, counters.redelivered), (100, 0), "{stats}");
-    assert!(stats.extended.get() >= 200, "{stats}");
     stop.cancel();
     let summary = task.await.unwrap().unwrap();
     assert_eq!((summary.unacknowledged, summary.released), (100, 100));

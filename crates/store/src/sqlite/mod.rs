@@ -1,8 +1,8 @@
 //! SQLite: one file, one writer, readers beside it.
 //!
-//! WAL with `synchronous=FULL`: a commit is one appended row of about a megabyte and one fsync, some 4 ms. Upserting the
-//! key rows an epoch touches would take a hundred times as long, which is why the tables are folded in the background.
-//! The ceiling is that one writer: about 200 MB of journal a second, far above what sources deliver.
+//! WAL with `synchronous=FULL`: a commit is one appended row and one fsync. Upserting the key rows an epoch touches takes far
+//! longer, which is why the tables are folded in the background. The ceiling is that one writer: while the tables are
+//! written, commits wait, and the next epoch grows.
 
 mod fold;
 mod journal;
