@@ -61,7 +61,7 @@ impl Identity {
     }
 }
 
-/// Bytes to be digested at once, which is several times faster than piece by piece; on the stack unless they are many.
+/// Bytes to be digested at once, without the large state that digesting piece by piece needs; on the stack unless many.
 struct Gathered {
     few: [u8; 256],
     length: usize,
