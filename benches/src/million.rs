@@ -50,7 +50,7 @@ fn fill(path: &Path) -> anyhow::Result<()> {
         }
         let epoch = Epoch { seq, sealed_at: EventTime::default(), body: &[], quarantine: &[], released: &[] };
         let _ = store.commit(&epoch)?;
-        let _ = store.fold(&fold::prepare(seq, delta, &ledger, &window, Totals::default()))?;
+        let _ = store.fold(&fold::prepare(seq, delta.into(), &ledger, &window, Totals::default()))?;
     }
     Ok(())
 }

@@ -126,6 +126,10 @@ impl Store for WatchedStore {
         self.inner.quarantine_room()
     }
 
+    fn quarantined(&self, id: i64) -> Result<Option<StoredQuarantined>, StoreError> {
+        self.inner.quarantined(id)
+    }
+
     fn due_for_retry(&self, now: EventTime, most: usize) -> Result<Vec<StoredQuarantined>, StoreError> {
         self.inner.due_for_retry(now, most)
     }

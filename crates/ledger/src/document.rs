@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use dormouse_model::{AccountId, EventTime, KeyArn, LifecycleState, Region};
 use serde::{Deserialize, Serialize};
 
-use crate::{Evidence, KeyState, Ledger, Registers, Trace, Verdict};
+use crate::{Evidence, Judge, KeyState, Ledger, Registers, Trace, Verdict};
 
 /// Where the evidence of a use comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,13 +112,13 @@ pub struct WantedDocument {
 }
 
 impl KeyDocument {
-    /// The document of a key, with the verdict that `judge` gives on the time of its last use.
-    pub fn new(
+    /// The document of a key.
+    pub fn new<T: Trace>(
         key: KeyArn,
         state: &KeyState<Evidence>,
-        ledger: &Ledger<Evidence>,
+        ledger: &Ledger<T>,
         source: Source,
-        judge: impl FnOnce(Option<EventTime>) -> Verdict,
+        judge: Judge,
     ) -> Self {
         let is_received = ledger.is_received(key.account());
         let counts = state.counts(is_received);
@@ -147,7 +147,7 @@ impl KeyDocument {
             attempts: counts.attempts,
             changes: counts.changes,
             counts_from: state.counts_from(),
-            verdict: judge(state.last_use().map(|evidence| evidence.rank().time)),
+            verdict: judge.verdict(state.last_use().map(|evidence| evidence.rank().time)),
             monthly_cost_usd: None,
         }
     }

@@ -293,6 +293,27 @@ impl<T: Trace> KeyState<T> {
         }
     }
 
+    /// The same state with other traces of the last use and attempt.
+    pub fn with_traces<U: Trace>(self, last_use: Option<U>, last_attempt: Option<U>) -> KeyState<U> {
+        let rare = self.rare.map(|rare| {
+            Box::new(Rare {
+                last_attempt,
+                wanted: rare.wanted,
+                attempts: rare.attempts,
+                changes: rare.changes,
+                foreign: rare.foreign,
+                registers: rare.registers,
+            })
+        });
+        KeyState {
+            last_use,
+            uses: self.uses,
+            rare,
+            row_and_existence: self.row_and_existence,
+            counts_from: self.counts_from,
+        }
+    }
+
     /// Sets the rest, when a stored state is put together again.
     pub fn restore_rest(&mut self, wanted: Option<Wanted>, registers: Option<Registers>) {
         if wanted.is_some() {

@@ -7,15 +7,17 @@
 //! key turns out to exist, but only up to a bound, and no surface shows them as keys.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use dashmap::{DashMap, DashSet};
-use dormouse_model::{AccountId, KeyArn, Kind, Observation};
+use dormouse_model::{AccountId, EventTime, KeyArn, Kind, Observation};
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
 use crate::aliases::{AliasName, Aliases};
 use crate::evidence::Trace;
 use crate::key_state::{Counting, Counts, KeyState};
+use crate::recency::{Order, Recency};
 
 /// How much of what an attacker can invent is kept.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +73,9 @@ pub struct Ledger<T> {
     tried: AtomicUsize,
     last_row: AtomicU32,
     unattributed: AtomicU64,
+    /// Which key is in which row; row 0 has none.
+    rows: RwLock<Vec<KeyArn>>,
+    recency: Recency,
 }
 
 impl<T: Trace> Ledger<T> {
@@ -89,6 +94,8 @@ impl<T: Trace> Ledger<T> {
             tried: AtomicUsize::new(0),
             last_row: AtomicU32::new(0),
             unattributed: AtomicU64::new(0),
+            rows: RwLock::new(Vec::with_capacity(keys)),
+            recency: Recency::default(),
         }
     }
 
@@ -97,10 +104,13 @@ impl<T: Trace> Ledger<T> {
         match self.keys.entry(observation.key) {
             dashmap::Entry::Occupied(mut known) => {
                 let state = known.get_mut();
-                let existed = state.exists();
+                let (existed, last_used) = (state.exists(), last_used(state));
                 state.apply(observation, counting);
                 if state.exists() && !existed {
                     self.tried.fetch_sub(1, Ordering::Relaxed);
+                }
+                if state.exists() != existed || self::last_used(state) != last_used {
+                    self.recency.note(state.row());
                 }
             }
             dashmap::Entry::Vacant(place) => {
@@ -110,7 +120,10 @@ impl<T: Trace> Ledger<T> {
                 }
                 let mut state = KeyState::in_row(self.next_row());
                 state.apply(observation, counting);
+                self.put_in_row(state.row(), observation.key);
+                let row = state.row();
                 place.insert(state);
+                self.recency.note(row);
             }
         }
         if observation.kind == Kind::Change { self.aliases.apply(observation) } else { Vec::new() }
@@ -125,9 +138,21 @@ impl<T: Trace> Ledger<T> {
         self.last_row.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    fn put_in_row(&self, row: u32, key: KeyArn) {
+        let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
+        let place = row as usize;
+        if rows.len() <= place {
+            // Rows between are filled when their keys come; nobody asks for them before.
+            rows.resize(place + 1, key);
+        }
+        rows[place] = key;
+    }
+
     /// Puts a stored key back.
     pub fn restore(&self, key: KeyArn, state: KeyState<T>) {
         self.last_row.fetch_max(state.row(), Ordering::Relaxed);
+        self.put_in_row(state.row(), key);
+        self.recency.note(state.row());
         if !state.exists() {
             self.tried.fetch_add(1, Ordering::Relaxed);
         }
@@ -173,6 +198,27 @@ impl<T: Trace> Ledger<T> {
         }
     }
 
+    /// The keys in these rows, in the same order; rows that hold none are passed over.
+    pub fn keys_in_rows(&self, rows: impl IntoIterator<Item = u32>) -> Vec<KeyArn> {
+        let keys = self.rows.read().unwrap_or_else(PoisonError::into_inner);
+        rows.into_iter().filter_map(|row| keys.get(row as usize).copied()).collect()
+    }
+
+    /// All keys in the order of their last use.
+    pub fn by_last_use(&self) -> Arc<Order> {
+        let entry = |state: &KeyState<T>| (last_used(state).unwrap_or_default(), state.row());
+        self.recency.current(
+            |entries| {
+                entries.reserve(self.len());
+                self.for_each_key(|_, state| entries.push(entry(state)));
+            },
+            |row| {
+                let key = *self.keys_in_rows([row]).first()?;
+                self.with(key, |state| state.exists().then(|| entry(state)))?
+            },
+        )
+    }
+
     /// How many keys exist.
     pub fn len(&self) -> usize {
         self.keys.len().saturating_sub(self.tried.load(Ordering::Relaxed))
@@ -206,4 +252,8 @@ impl<T: Trace> Ledger<T> {
     pub fn aliases(&self) -> &Aliases {
         &self.aliases
     }
+}
+
+fn last_used<T: Trace>(state: &KeyState<T>) -> Option<EventTime> {
+    state.last_use().map(|last| last.rank().time)
 }

@@ -13,6 +13,7 @@
 //! * [`Ledger`]: all keys, read while it is written
 //! * [`Delta`]: what changed since the key tables were last written
 //! * [`Verdict`]: what may be said about a key's use
+//! * [`query`]: which keys are asked for, and in what order
 //! * [`KeyDocument`]: a key as every surface shows it
 
 mod aliases;
@@ -25,6 +26,8 @@ mod key_state;
 #[cfg(test)]
 mod laws;
 mod ledger;
+pub mod query;
+mod recency;
 mod registers;
 mod verdict;
 mod window;
@@ -37,6 +40,7 @@ pub use evidence::{Evidence, EvidenceTexts, Rank, Trace};
 pub use identity::Identity;
 pub use key_state::{Counting, Counts, KeyState, Wanted};
 pub use ledger::{Bounds, Ledger, Tally};
+pub use recency::Order;
 pub use registers::{Register, Registers};
-pub use verdict::{Verdict, VerdictKind};
+pub use verdict::{Judge, Verdict, VerdictKind};
 pub use window::{Copies, Entered, IdWindow};

@@ -16,6 +16,54 @@ pub enum VerdictKind {
     Unknown,
 }
 
+impl VerdictKind {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::InUse, Self::Unknown];
+
+    /// Its name, as in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InUse => "in_use",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Judges keys at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Judge {
+    /// The moment.
+    pub now: EventTime,
+    /// A key used within so many seconds is in use.
+    pub idle_after_seconds: u32,
+}
+
+impl Judge {
+    /// What may be said of a key that was last used then.
+    pub fn kind(self, last_use: Option<EventTime>) -> VerdictKind {
+        match last_use {
+            Some(at) if self.now.seconds_since(at) < self.idle_after_seconds => VerdictKind::InUse,
+            _ => VerdictKind::Unknown,
+        }
+    }
+
+    /// The verdict on a key that was last used then, with what it rests on.
+    pub fn verdict(self, last_use: Option<EventTime>) -> Verdict {
+        let kind = self.kind(last_use);
+        if let (VerdictKind::InUse, Some(at)) = (kind, last_use) {
+            return Verdict {
+                kind,
+                since: Some(at),
+                evidence_from: None,
+                evidence: vec![format!("used at {at}")],
+            };
+        }
+        let seen = last_use.map_or("no use was seen".to_owned(), |at| format!("no use was seen after {at}"));
+        let evidence = vec![seen, "nothing proves yet that a use would have been seen".to_owned()];
+        Verdict { kind, since: None, evidence_from: None, evidence }
+    }
+}
+
 /// A verdict with what it rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -29,20 +77,6 @@ pub struct Verdict {
     pub evidence: Vec<String>,
 }
 
-impl Verdict {
-    /// The verdict on a key that was last used then, when only uses are known and no coverage is.
-    pub fn without_coverage(last_use: Option<EventTime>, now: EventTime, idle_after_seconds: u32) -> Self {
-        let in_use = last_use.filter(|&at| now.seconds_since(at) < idle_after_seconds);
-        if let Some(at) = in_use {
-            let evidence = vec![format!("used at {at}")];
-            return Self { kind: VerdictKind::InUse, since: Some(at), evidence_from: None, evidence };
-        }
-        let seen = last_use.map_or("no use was seen".to_owned(), |at| format!("no use was seen after {at}"));
-        let evidence = vec![seen, "nothing proves yet that a use would have been seen".to_owned()];
-        Self { kind: VerdictKind::Unknown, since: None, evidence_from: None, evidence }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,8 +84,9 @@ mod tests {
     #[test]
     fn a_key_is_in_use_within_the_threshold_and_unknown_beyond_it() {
         let used = EventTime::from_seconds(1_000_000);
-        assert_eq!(Verdict::without_coverage(Some(used), used.plus(99), 100).kind, VerdictKind::InUse);
-        assert_eq!(Verdict::without_coverage(Some(used), used.plus(100), 100).kind, VerdictKind::Unknown);
-        assert_eq!(Verdict::without_coverage(None, used, 100).kind, VerdictKind::Unknown);
+        let after = |seconds| Judge { now: used.plus(seconds), idle_after_seconds: 100 };
+        assert_eq!(after(99).verdict(Some(used)).kind, VerdictKind::InUse);
+        assert_eq!(after(100).verdict(Some(used)).kind, VerdictKind::Unknown);
+        assert_eq!(after(0).verdict(None).kind, VerdictKind::Unknown);
     }
 }

@@ -4,6 +4,7 @@
 //! bytes: the sixteen bytes of the id's UUID, and one word with account, Region, partition and the id's form. The text
 //! comes back exactly. Ids of another form than KMS's own (documentation uses some) are kept in a bounded table.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::LazyLock;
@@ -87,6 +88,22 @@ impl KeyArn {
         }
         let partition = PARTITIONS.number(partition).ok_or(ParseKeyError::Partition)?;
         Ok(account.number() | u64::from(region.0) << REGION_SHIFT | u64::from(partition) << PARTITION_SHIFT)
+    }
+
+    /// The key that this text names, if a key of this name may have been seen: for names that somebody asks about.
+    /// Unlike parsing it takes up no room in the tables of names. Errors are those of parsing.
+    pub fn known(text: &str) -> Result<Option<Self>, ParseKeyError> {
+        let (partition, region, account, id) = split(text)?;
+        let form = id_form(id)?;
+        let account: AccountId = account.parse()?;
+        let is_regular = !matches!(form, IdForm::Irregular);
+        let is_known = PARTITIONS.known(partition).is_some()
+            && Region::known(region).is_some()
+            && (is_regular || IRREGULAR_IDS.known(id).is_some());
+        if is_known {
+            return Self::assemble(partition, region.parse()?, account, id).map(Some);
+        }
+        Ok(None)
     }
 
     /// The AWS partition, `aws` for most.
@@ -178,22 +195,35 @@ fn partition_of(region: Region) -> &'static str {
     }
 }
 
-/// The form of an id and its sixteen bytes.
-fn encode_id(id: &str) -> Result<(u64, [u8; 16]), ParseKeyError> {
+/// What an id looks like.
+enum IdForm {
+    Uuid([u8; 16]),
+    MultiRegion([u8; 16]),
+    Irregular,
+}
+
+fn id_form(id: &str) -> Result<IdForm, ParseKeyError> {
     let bytes = id.as_bytes();
     if bytes.len() == 36 {
         if let Some(digits) = bytes.strip_prefix(b"mrk-") {
             if let Some(id) = decode_hex(digits, false) {
-                return Ok((MULTI_REGION, id));
+                return Ok(IdForm::MultiRegion(id));
             }
         } else if let Some(id) = decode_hex(bytes, true) {
-            return Ok((UUID, id));
+            return Ok(IdForm::Uuid(id));
         }
     }
     let plausible = (1..=128).contains(&id.len())
         && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    if !plausible {
-        return Err(ParseKeyError::Id);
+    if plausible { Ok(IdForm::Irregular) } else { Err(ParseKeyError::Id) }
+}
+
+/// The form of an id and its sixteen bytes.
+fn encode_id(id: &str) -> Result<(u64, [u8; 16]), ParseKeyError> {
+    match id_form(id)? {
+        IdForm::Uuid(id) => return Ok((UUID, id)),
+        IdForm::MultiRegion(id) => return Ok((MULTI_REGION, id)),
+        IdForm::Irregular => {}
     }
     let number = IRREGULAR_IDS.number(id).ok_or(ParseKeyError::TooManyIds)?;
     let mut id = [0; 16];
@@ -225,21 +255,24 @@ pub(crate) fn decode_hex(text: &[u8], dashes: bool) -> Option<[u8; 16]> {
     (at == text.len()).then_some(id)
 }
 
+/// Partition, Region, account and id.
+fn split(text: &str) -> Result<(&str, &str, &str, &str), ParseKeyError> {
+    let mut parts = text.splitn(6, ':');
+    let mut next = || parts.next().ok_or(ParseKeyError::NotAKeyArn);
+    let (arn, partition, service) = (next()?, next()?, next()?);
+    let (region, account) = (next()?, next()?);
+    let id = next()?.strip_prefix("key/").ok_or(ParseKeyError::NotAKeyArn)?;
+    if arn != "arn" || service != "kms" {
+        return Err(ParseKeyError::NotAKeyArn);
+    }
+    Ok((partition, region, account, id))
+}
+
 impl FromStr for KeyArn {
     type Err = ParseKeyError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut parts = text.splitn(6, ':');
-        let mut next = || parts.next().ok_or(ParseKeyError::NotAKeyArn);
-        if next()? != "arn" {
-            return Err(ParseKeyError::NotAKeyArn);
-        }
-        let partition = next()?;
-        if next()? != "kms" {
-            return Err(ParseKeyError::NotAKeyArn);
-        }
-        let (region, account) = (next()?, next()?);
-        let id = next()?.strip_prefix("key/").ok_or(ParseKeyError::NotAKeyArn)?;
+        let (partition, region, account, id) = split(text)?;
         Self::assemble(partition, region.parse()?, account.parse()?, id)
     }
 }
@@ -248,6 +281,43 @@ impl fmt::Display for KeyArn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "arn:{}:kms:{}:{}:key/", self.partition(), self.region().name(), self.account())?;
         self.write_id(f)
+    }
+}
+
+/// In the order of the ARN texts.
+impl Ord for KeyArn {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let place = |key: &Self| (key.partition(), key.region(), key.account().number());
+        let ((partition, region, account), (other_partition, other_region, other_account)) =
+            (place(self), place(other));
+        // Region by Region: a name that begins another is followed by a colon, which stands behind all digits.
+        let by_region = || {
+            let text = |region: Region| region.name().bytes().chain([b':']);
+            if region == other_region { Ordering::Equal } else { text(region).cmp(text(other_region)) }
+        };
+        partition
+            .bytes()
+            .chain([b':'])
+            .cmp(other_partition.bytes().chain([b':']))
+            .then_with(by_region)
+            .then_with(|| account.cmp(&other_account))
+            .then_with(|| self.compare_ids(*other))
+    }
+}
+
+impl PartialOrd for KeyArn {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl KeyArn {
+    fn compare_ids(self, other: Self) -> Ordering {
+        match (self.form(), other.form()) {
+            // Within a form the bytes are in the order of the text; "mrk-" stands behind all hexadecimal digits.
+            (IRREGULAR, _) | (_, IRREGULAR) => self.id().cmp(&other.id()),
+            (form, other_form) => form.cmp(&other_form).then_with(|| self.id.cmp(&other.id)),
+        }
     }
 }
 
@@ -298,6 +368,36 @@ mod tests {
     #[test]
     fn a_key_is_small() {
         assert!(size_of::<KeyArn>() <= 32);
+    }
+
+    #[test]
+    fn keys_are_in_the_order_of_their_texts() {
+        let ids =
+            ["1234abcd-12ab-34cd-56ef-1234567890ab", "ffffabcd-12ab-34cd-56ef-1234567890ab", "odd", "a-odd"];
+        let mut texts = Vec::new();
+        for id in ids.iter().copied().chain(["mrk-1234abcd12ab34cd56ef1234567890ab"]) {
+            for place in ["us-east-1:111122223333", "us-east-12:111122223333", "eu-west-1:444455556666"] {
+                for partition in ["aws", "aws-cn"] {
+                    texts.push(format!("arn:{partition}:kms:{place}:key/{id}"));
+                }
+            }
+        }
+        let mut keys: Vec<KeyArn> = texts.iter().map(|text| text.parse().unwrap()).collect();
+        keys.sort();
+        texts.sort();
+        assert_eq!(keys.iter().map(ToString::to_string).collect::<Vec<_>>(), texts);
+    }
+
+    #[test]
+    fn asking_about_a_name_takes_up_no_room() {
+        let text = "arn:aws:kms:eu-west-1:111122223333:key/never-seen";
+        assert_eq!(KeyArn::known(text), Ok(None));
+        let key: KeyArn = text.parse().unwrap();
+        assert_eq!(KeyArn::known(text), Ok(Some(key)));
+        assert_eq!(
+            KeyArn::known("arn:aws:kms:eu-west-1:111122223333:alias/a"),
+            Err(ParseKeyError::NotAKeyArn)
+        );
     }
 
     #[test]

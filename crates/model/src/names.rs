@@ -33,12 +33,15 @@ impl Names {
         self.seed_numbers.get(name).copied()
     }
 
+    /// The number of `name` if it was ever entered.
+    pub(crate) fn known(&self, name: &str) -> Option<u16> {
+        let added = || self.added.read().unwrap_or_else(PoisonError::into_inner).numbers.get(name).copied();
+        self.seed_number(name).or_else(added)
+    }
+
     /// The number of `name`, entering it if it is new; `None` if it is new and the table is full.
     pub(crate) fn number(&self, name: &str) -> Option<u16> {
-        if let Some(number) = self.seed_number(name) {
-            return Some(number);
-        }
-        if let Some(&number) = self.added.read().unwrap_or_else(PoisonError::into_inner).numbers.get(name) {
+        if let Some(number) = self.known(name) {
             return Some(number);
         }
         let mut added = self.added.write().unwrap_or_else(PoisonError::into_inner);
@@ -80,5 +83,6 @@ mod tests {
         assert_eq!(names.number("c"), Some(2));
         assert_eq!(names.number("b"), Some(1));
         assert_eq!(names.name(2), "c");
+        assert_eq!((names.known("c"), names.known("d")), (Some(2), None));
     }
 }

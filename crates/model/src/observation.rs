@@ -46,6 +46,19 @@ pub enum LifecycleState {
 }
 
 impl LifecycleState {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Creating,
+        Self::Enabled,
+        Self::Disabled,
+        Self::PendingDeletion,
+        Self::PendingImport,
+        Self::PendingReplicaDeletion,
+        Self::Unavailable,
+        Self::Updating,
+        Self::Deleted,
+    ];
+
     /// The state with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {

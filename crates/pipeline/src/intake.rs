@@ -255,6 +255,13 @@ impl PipelineIntake {
         decoded.retried = Some(id);
         decoded
     }
+
+    /// Stands for a quarantined message that a person wants to be rid of.
+    pub(crate) fn forget(id: i64) -> Decoded {
+        let mut nothing = Decoded::new(Arc::new(NobodyToTell));
+        nothing.retried = Some(id);
+        nothing
+    }
 }
 
 /// For messages that no source waits for.

@@ -18,12 +18,15 @@
 //! * [`fold`]: the delta becomes rows
 //! * [`recover`]: a start from the store
 //! * [`run`]: the loop that does all this in order
-//! * [`view`]: the same state read from a store that another process may be writing
+//! * [`control`]: what a person can have done meanwhile
+//! * [`view`]: what is known, read from the running pipeline or from a store that another process may be writing
 
 pub mod apply;
+pub mod control;
 pub mod epoch;
 pub mod fold;
 pub mod intake;
+mod recent;
 pub mod recover;
 pub mod run;
 pub mod seal;
@@ -31,6 +34,7 @@ pub mod seal;
 mod tests;
 pub mod view;
 
+pub use control::{Control, QuarantineAction, QuarantineOutcome};
 pub use intake::{OnPoison, PipelineIntake};
 pub use run::{Pipeline, PipelineError, PipelineOptions, Progress};
-pub use view::{KeyHistory, StoreView, read_store};
+pub use view::{LiveView, StoreView, read_store};

@@ -2,21 +2,20 @@
 
 use std::sync::Arc;
 
-use dormouse_ledger::{Bounds, Copies, Delta, IdWindow, Identity, Ledger, Rank};
+use dormouse_ledger::{Bounds, Copies, IdWindow, Identity, Ledger, Rank};
 use dormouse_store::{Store, Totals};
 
 use crate::apply::apply;
 use crate::epoch::{self, EpochError};
+use crate::recent::{Recent, SharedRecent};
 use crate::run::PipelineError;
 
 /// Everything the pipeline keeps in memory.
 pub(crate) struct State {
     pub ledger: Arc<Ledger<Rank>>,
     pub window: IdWindow,
-    /// What changed since the tables were last written.
-    pub delta: Delta,
-    /// As of the last fold; the delta's tally comes on top.
-    pub totals: Totals,
+    /// What the tables lack.
+    pub recent: SharedRecent,
     pub last_seq: u64,
     /// Bytes of journal since the last fold.
     pub unfolded_bytes: usize,
@@ -28,8 +27,7 @@ impl State {
         Self {
             ledger: Arc::new(Ledger::new(Bounds::default())),
             window: IdWindow::new(1),
-            delta: Delta::default(),
-            totals: Totals::default(),
+            recent: SharedRecent::default(),
             last_seq: 0,
             unfolded_bytes: 0,
         }
@@ -37,8 +35,7 @@ impl State {
 
     /// What the counters are now.
     pub(crate) fn current_totals(&self) -> Totals {
-        let mut totals = self.totals.clone();
-        totals.tally = totals.tally.plus(self.delta.tally);
+        let mut totals = self.recent.read().totals();
         totals.unattributed_attempts = self.ledger.unattributed_attempts();
         totals
     }
@@ -63,8 +60,7 @@ pub(crate) fn recover(store: &dyn Store, bounds: Bounds, id_bound: usize) -> Res
     let mut state = State {
         ledger: Arc::new(ledger),
         window,
-        delta: Delta::default(),
-        totals: loaded.totals,
+        recent: SharedRecent::new(Recent::new(loaded.folded, loaded.totals)),
         last_seq: loaded.last_seq,
         unfolded_bytes: 0,
     };
@@ -83,9 +79,17 @@ impl State {
         outcome.map_err(PipelineError::from)
     }
 
-    fn read_epoch(&mut self, body: &[u8]) -> Result<(), EpochError> {
-        apply(body, &self.ledger, &mut self.delta, &mut self.totals.unknowns)?;
+    /// A committed epoch becomes visible, all at once.
+    pub(crate) fn apply(&mut self, body: &[u8]) -> Result<(), EpochError> {
+        let mut recent = self.recent.write();
+        let Recent { delta, totals, .. } = &mut *recent;
+        apply(body, &self.ledger, delta, &mut totals.unknowns)?;
         self.unfolded_bytes += body.len();
+        Ok(())
+    }
+
+    fn read_epoch(&mut self, body: &[u8]) -> Result<(), EpochError> {
+        self.apply(body)?;
         let (header, observations) = epoch::decode(body)?;
         for (id, time) in &header.records {
             self.window.enter(Identity::from_bytes(*id), *time, Copies::RECORD);

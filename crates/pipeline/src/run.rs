@@ -11,18 +11,20 @@ use std::time::Duration;
 use dormouse_cloudtrail::Decoder;
 use dormouse_ledger::{Bounds, Ledger, Rank, Tally};
 use dormouse_model::Clock;
-use dormouse_store::{Commit, Epoch, Fold, Store, StoreError, Totals};
+use dormouse_store::{Commit, Epoch, Fold, Readers, Store, StoreError, Totals};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::apply;
+use crate::control::{Control, QuarantineAction, QuarantineOutcome, Request};
 use crate::epoch::EpochError;
 use crate::fold;
 use crate::intake::{Decoded, OnPoison, PipelineIntake};
+use crate::recent::SharedRecent;
 use crate::recover::{State, recover};
 use crate::seal::{Sealed, seal};
+use crate::view::LiveView;
 
 /// How the pipeline works; the defaults suit everyone who has not measured.
 #[derive(Clone, Debug)]
@@ -78,6 +80,9 @@ pub enum PipelineError {
     /// Another process writes to the store now.
     #[error("another process has taken over the store; this one stops")]
     Fenced,
+    /// The tables were written again and again while they were being read.
+    #[error("the key tables are being written too often to be read at one moment; try again")]
+    Moving,
     /// A bug.
     #[error("the committing task panicked: {0}")]
     Panicked(String),
@@ -128,6 +133,8 @@ impl Progress {
 pub struct Pipeline {
     core: Core,
     batches: mpsc::UnboundedReceiver<Decoded>,
+    requests: mpsc::Receiver<Request>,
+    control: Control,
     intake: PipelineIntake,
     progress: Arc<Progress>,
     options: PipelineOptions,
@@ -172,7 +179,9 @@ impl Pipeline {
         let progress = Arc::new(Progress::default());
         progress.set_tally(state.current_totals().tally);
         let core = Core { store, state };
-        Ok(Self { core, batches, intake, progress, options, folding: None, last_fold: Instant::now() })
+        let (control, requests) = Control::channel();
+        let last_fold = Instant::now();
+        Ok(Self { core, batches, requests, control, intake, progress, options, folding: None, last_fold })
     }
 
     /// A way in for one source.
@@ -190,6 +199,18 @@ impl Pipeline {
         Arc::clone(&self.progress)
     }
 
+    /// A way to ask for something while it runs.
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// What is known now, for as long as the pipeline lives and after it. `readers` are those of its store.
+    pub fn view(&self, readers: Readers, idle_after_seconds: u32) -> LiveView {
+        let state = &self.core.state;
+        let (ledger, recent) = (Arc::clone(&state.ledger), state.recent.clone());
+        LiveView::new(ledger, recent, readers, Arc::clone(&self.intake.clock), idle_after_seconds)
+    }
+
     /// Works until `stop`, then commits what has come in, writes the tables and returns the counters. Stop it after the
     /// sources have returned: they wait for their acknowledgements.
     pub async fn run(mut self, stop: CancellationToken) -> Result<Totals, PipelineError> {
@@ -201,6 +222,10 @@ impl Pipeline {
             let batches = tokio::select! {
                 () = stop.cancelled() => break,
                 first = self.batches.recv() => self.gather(first).await,
+                Some(request) = self.requests.recv() => {
+                    self.answer(request, &stop).await?;
+                    continue;
+                }
                 _ = retries.tick() => self.due_for_retry().await?,
                 _ = folds.tick() => Vec::new(),
             };
@@ -237,6 +262,52 @@ impl Pipeline {
             self.intake.decode_again(due.id, &due.message.body, &due.message.source)
         };
         Ok(due.into_iter().map(again).collect())
+    }
+
+    /// Does what a person asked for, and answers when it is durable.
+    async fn answer(&mut self, request: Request, stop: &CancellationToken) -> Result<(), PipelineError> {
+        let Request { id, action, answer } = request;
+        let outcome = self.act(id, action, stop).await?;
+        // Whoever asked may have gone.
+        let _ = answer.send(outcome);
+        Ok(())
+    }
+
+    async fn act(
+        &mut self,
+        id: i64,
+        action: QuarantineAction,
+        stop: &CancellationToken,
+    ) -> Result<QuarantineOutcome, PipelineError> {
+        if self.progress.is_paused() {
+            return Ok(QuarantineOutcome::NotNow);
+        }
+        let store = Arc::clone(&self.core.store);
+        let kept = tokio::task::spawn_blocking(move || store.quarantined(id)).await;
+        let Some(kept) = kept.map_err(|panic| PipelineError::Panicked(panic.to_string()))?? else {
+            return Ok(QuarantineOutcome::NoSuchMessage);
+        };
+        let message = kept.message;
+        let (batch, outcome) = match action {
+            QuarantineAction::Drop => (PipelineIntake::forget(id), QuarantineOutcome::Dropped),
+            QuarantineAction::Retry => {
+                let again = self.intake.decode_again(id, &message.body, &message.source);
+                let refused = again.poison.first().map(|poison| QuarantineOutcome::Refused {
+                    reason: poison.message.reason.clone(),
+                    detail: poison.message.detail.clone(),
+                });
+                (again, refused.unwrap_or(QuarantineOutcome::Applied))
+            }
+        };
+        tracing::info!(
+            id,
+            source = message.source,
+            ?action,
+            ?outcome,
+            "a quarantined message was looked at again"
+        );
+        let committed = self.commit(vec![batch], stop).await?;
+        Ok(if committed { outcome } else { QuarantineOutcome::NotNow })
     }
 
     /// Seals, commits and applies one epoch, then tells the sources. False if it had to be given up at the stop.
@@ -279,7 +350,7 @@ impl Pipeline {
         }
         self.progress.epochs.fetch_add(1, Ordering::Relaxed);
         self.progress.observations.fetch_add(epoch.observations, Ordering::Relaxed);
-        self.progress.set_tally(self.core.state.totals.tally.plus(self.core.state.delta.tally));
+        self.progress.set_tally(self.core.state.recent.read().totals().tally);
         for settle in epoch.settle {
             settle.tell();
         }
@@ -310,10 +381,14 @@ impl Pipeline {
             self.finish_fold().await?;
         }
         let state = &self.core.state;
+        let (keys, is_empty) = {
+            let recent = state.recent.read();
+            (recent.delta.keys.len(), recent.delta.is_empty())
+        };
         let is_due = self.last_fold.elapsed() >= self.options.fold_interval
-            || state.delta.keys.len() >= self.options.fold_keys
+            || keys >= self.options.fold_keys
             || state.unfolded_bytes >= self.options.fold_bytes;
-        if is_due && !state.delta.is_empty() {
+        if is_due && !is_empty {
             self.start_fold().await?;
         }
         Ok(())
@@ -322,8 +397,8 @@ impl Pipeline {
     async fn start_fold(&mut self) -> Result<(), PipelineError> {
         self.last_fold = Instant::now();
         let fold = self.core_blocking(Core::prepare_fold).await?;
-        let store = Arc::clone(&self.core.store);
-        self.folding = Some(tokio::spawn(write_fold(store, fold)));
+        let (store, recent) = (Arc::clone(&self.core.store), self.core.state.recent.clone());
+        self.folding = Some(tokio::spawn(write_fold(store, fold, recent)));
         Ok(())
     }
 
@@ -349,7 +424,8 @@ impl Pipeline {
             }
         } else {
             self.finish_fold().await?;
-            if committed && !self.core.state.delta.is_empty() {
+            let has_more = !self.core.state.recent.read().delta.is_empty();
+            if committed && has_more {
                 self.start_fold().await?;
                 self.finish_fold().await?;
             }
@@ -378,38 +454,40 @@ impl Core {
             released: &sealed.released,
         };
         let outcome = match self.store.commit(&epoch) {
-            Ok(Commit::Committed) => self.apply(&sealed.body).map(|()| Commit::Committed),
+            Ok(Commit::Committed) => {
+                self.state.apply(&sealed.body).map(|()| Commit::Committed).map_err(PipelineError::from)
+            }
             Ok(other) => Ok(other),
             Err(error) => Err(error.into()),
         };
         (sealed, outcome)
     }
 
-    fn apply(&mut self, body: &[u8]) -> Result<(), PipelineError> {
-        let state = &mut self.state;
-        apply(body, &state.ledger, &mut state.delta, &mut state.totals.unknowns)?;
-        state.unfolded_bytes += body.len();
-        Ok(())
-    }
-
     fn prepare_fold(&mut self) -> Fold {
         let state = &mut self.state;
-        state.totals = state.current_totals();
+        let totals = state.current_totals();
         state.unfolded_bytes = 0;
-        let delta = std::mem::take(&mut state.delta);
-        fold::prepare(state.last_seq, delta, &state.ledger, &state.window, state.totals.clone())
+        let delta = {
+            let mut recent = state.recent.write();
+            recent.totals = totals.clone();
+            recent.begin_fold()
+        };
+        fold::prepare(state.last_seq, delta, &state.ledger, &state.window, totals)
     }
 }
 
 /// Writes the tables, as often as it takes.
-async fn write_fold(store: Arc<dyn Store>, fold: Fold) -> Result<(), PipelineError> {
+async fn write_fold(store: Arc<dyn Store>, fold: Fold, recent: SharedRecent) -> Result<(), PipelineError> {
     let fold = Arc::new(fold);
     let mut wait = COMMIT_BACKOFF.0;
     loop {
-        let (store, fold) = (Arc::clone(&store), Arc::clone(&fold));
-        let outcome = tokio::task::spawn_blocking(move || store.fold(&fold)).await;
+        let (store, this_fold) = (Arc::clone(&store), Arc::clone(&fold));
+        let outcome = tokio::task::spawn_blocking(move || store.fold(&this_fold)).await;
         match outcome.map_err(|panic| PipelineError::Panicked(panic.to_string()))?? {
-            Commit::Committed => return Ok(()),
+            Commit::Committed => {
+                recent.end_fold(fold.upto);
+                return Ok(());
+            }
             Commit::Fenced => return Err(PipelineError::Fenced),
             Commit::Retry(reason) => {
                 tracing::warn!(

@@ -69,6 +69,10 @@ impl Store for Gate {
         self.store.quarantine_room()
     }
 
+    fn quarantined(&self, id: i64) -> Result<Option<StoredQuarantined>, StoreError> {
+        self.store.quarantined(id)
+    }
+
     fn due_for_retry(&self, now: EventTime, most: usize) -> Result<Vec<StoredQuarantined>, StoreError> {
         self.store.due_for_retry(now, most)
     }

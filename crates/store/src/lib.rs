@@ -13,16 +13,15 @@ mod quarantine;
 mod sqlite;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use dormouse_ledger::{
-    Activity, AliasName, ChangeLine, EvidenceTexts, KeyState, Rank, Register, Remembered, Tally,
-};
+use dormouse_ledger::{AliasName, Delta, KeyState, Rank, Register, Remembered, Tally};
 use dormouse_model::{AccountId, EventTime, KeyArn, Region};
 use serde::{Deserialize, Serialize};
 
 pub use error::StoreError;
 pub use quarantine::{Quarantined, StoredQuarantined};
-pub use sqlite::{History, Reader, SqliteOptions, SqliteStore, StoredChange, StoredDay, StoredUser};
+pub use sqlite::{History, Reader, Readers, SqliteOptions, SqliteStore, StoredChange, StoredDay, StoredUser};
 
 /// The unit of commit, as the store sees it: bytes with a number, and what has to be durable with them.
 #[derive(Debug)]
@@ -51,21 +50,13 @@ pub enum Commit {
     Retry(String),
 }
 
-/// One key's row and what was added to its history since the last fold.
+/// One key's row.
 #[derive(Debug)]
 pub struct FoldedKey {
     /// The key.
     pub key: KeyArn,
     /// Its whole state, to be written as it is.
     pub state: KeyState<Rank>,
-    /// The texts of the last use, if it is one of this span.
-    pub last_use: Option<EvidenceTexts>,
-    /// The texts of the last attempt, if it is one of this span.
-    pub last_attempt: Option<EvidenceTexts>,
-    /// To be added to the counts by day and user.
-    pub activity: Activity,
-    /// To be added to the history.
-    pub changes: Vec<ChangeLine>,
 }
 
 /// What the tables take over from the journal in one transaction.
@@ -73,18 +64,17 @@ pub struct FoldedKey {
 pub struct Fold {
     /// The last epoch it covers.
     pub upto: u64,
-    /// The keys that were observed.
+    /// What is to be added: counts by day and user, changes, ids to be remembered, accounts that are received; and the
+    /// texts of uses and attempts. Shared with those who read meanwhile.
+    pub delta: Arc<Delta>,
+    /// The rows of the keys in the delta.
     pub keys: Vec<FoldedKey>,
     /// Alias registers, to be written as they are.
     pub aliases: Vec<(AliasName, Register<Option<KeyArn>>)>,
-    /// Ids to be remembered.
-    pub ids: Vec<Remembered>,
     /// Ids of older events need not be remembered.
     pub floor: EventTime,
     /// How many ids the window holds, so that the store can tell when most of what it keeps is waste.
     pub window: usize,
-    /// Accounts that are received, to be added.
-    pub received: Vec<AccountId>,
     /// The counters, to be written as they are.
     pub totals: Totals,
 }
@@ -247,6 +237,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// How many more bytes the quarantine takes.
     fn quarantine_room(&self) -> u64;
+
+    /// The quarantined message with this number.
+    fn quarantined(&self, id: i64) -> Result<Option<StoredQuarantined>, StoreError>;
 
     /// Quarantined messages whose time to be tried again has come.
     fn due_for_retry(&self, now: EventTime, most: usize) -> Result<Vec<StoredQuarantined>, StoreError>;

@@ -1,10 +1,10 @@
 //! Messages that could not be applied, kept whole for inspection and for another try.
 
 use dormouse_model::EventTime;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A message to be kept. What is not known is null.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Quarantined {
     /// The configured name of the source it came from.
     pub source: String,
@@ -28,7 +28,7 @@ pub struct Quarantined {
 }
 
 /// A message in the quarantine.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StoredQuarantined {
     /// Its number.
     pub id: i64,

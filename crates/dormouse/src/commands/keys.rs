@@ -3,12 +3,11 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use dormouse_ledger::{KeyDocument, Source};
-use dormouse_model::{AccountId, Clock, KeyArn, Region, WallClock};
-use dormouse_pipeline::{KeyHistory, StoreView, read_store};
-use serde::Serialize;
+use dormouse_ledger::query::{KeyQuery, SortBy};
+use dormouse_model::{AccountId, KeyArn, Region};
+use dormouse_pipeline::{StoreView, read_store};
 
-use super::{StoreChoice, judge_at};
+use super::{StoreChoice, judge_now};
 use crate::cli::{KeyArgs, KeysArgs, Output};
 use crate::show;
 
@@ -19,58 +18,41 @@ pub(crate) fn keys(args: &KeysArgs, choice: &StoreChoice) -> anyhow::Result<Exit
     let account: Option<AccountId> =
         args.account.as_deref().map(str::parse).transpose().context("--account")?;
     let region: Option<Region> = args.region.as_deref().map(str::parse).transpose().context("--region")?;
-    let view = read_store(&choice.store)?;
-    let judge = judge_at(WallClock.now_seconds(), choice.idle_after);
-    let mut documents = Vec::new();
-    view.ledger.for_each_key(|key, state| {
-        let is_wanted = account.is_none_or(|account| key.account() == account)
-            && region.is_none_or(|region| key.region() == region);
-        if is_wanted {
-            documents.push(KeyDocument::new(key, state, &view.ledger, Source::Stream, judge));
-        }
-    });
+    let mut query = KeyQuery::default();
+    query.filter.accounts.extend(account);
+    query.filter.regions.extend(region.map(|region| region.name().into()));
+    if args.output != Output::Table {
+        query.sort = SortBy::Arn;
+    }
+    let judge = judge_now(choice.idle_after);
+    let page = read_store(&choice.store)?.keys(&query, usize::MAX, judge);
     match args.output {
-        Output::Json => show::json::keys(documents)?,
-        Output::Csv => show::csv::keys(documents)?,
-        Output::Table => show::table::keys(documents, WallClock.now_seconds())?,
+        Output::Json => show::json::keys(&page)?,
+        Output::Csv => show::csv::keys(&page.keys)?,
+        Output::Table => show::table::keys(&page.keys, page.total, judge.now)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// A key with its history: what `dormouse key --output json` prints.
-#[derive(Serialize)]
-struct WithHistory {
-    #[serde(flatten)]
-    key: KeyDocument,
-    #[serde(flatten)]
-    history: show::HistoryDocument,
 }
 
 /// Shows one key.
 pub(crate) fn key(args: &KeyArgs, choice: &StoreChoice) -> anyhow::Result<ExitCode> {
     let key: KeyArn = args.arn.parse().with_context(|| format!("{:?}", args.arn))?;
     let view = read_store(&choice.store)?;
-    let judge = judge_at(WallClock.now_seconds(), choice.idle_after);
-    let Some(state) = view.ledger.get(key).filter(dormouse_ledger::KeyState::exists) else {
+    let judge = judge_now(choice.idle_after);
+    let Some(details) = view.details(key, judge)? else {
         show::complain(&no_such_key(key, &view));
         return Ok(ExitCode::from(EXIT_NO_SUCH_KEY));
     };
-    let document = KeyDocument::new(key, &state, &view.ledger, Source::Stream, judge);
-    let history: KeyHistory = view.history(key)?;
     match args.output {
-        Output::Json => {
-            let history = show::HistoryDocument::from(history);
-            show::json::print(&WithHistory { key: document, history })?;
-        }
-        Output::Csv => show::csv::keys(vec![document])?,
-        Output::Table => show::table::key(&document, &history, WallClock.now_seconds())?,
+        Output::Json => show::json::print(&details)?,
+        Output::Csv => show::csv::keys(&[details.key])?,
+        Output::Table => show::table::key(&details, judge.now)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn no_such_key(key: KeyArn, view: &StoreView) -> String {
-    let attempts = view.ledger.with(key, |state| view.ledger.counts_of(key, state).attempts);
-    match attempts {
+    match view.attempts_on(key) {
         Some(attempts) => {
             format!("{key}: no use or change of it was ever seen, only failed attempts ({attempts})")
         }

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use dormouse_ledger::Verdict;
-use dormouse_model::EventTime;
+use dormouse_ledger::Judge;
+use dormouse_model::{Clock, WallClock};
 
 use crate::cli;
 use crate::config::{Config, VerdictsConfig};
@@ -40,8 +40,12 @@ impl StoreChoice {
     }
 }
 
-/// How keys are judged at one moment.
-pub(crate) fn judge_at(now: EventTime, idle_after: Duration) -> impl Fn(Option<EventTime>) -> Verdict + Copy {
-    let idle_after = u32::try_from(idle_after.as_secs()).unwrap_or(u32::MAX);
-    move |last_use| Verdict::without_coverage(last_use, now, idle_after)
+/// Judges keys as of now.
+pub(crate) fn judge_now(idle_after: Duration) -> Judge {
+    Judge { now: WallClock.now_seconds(), idle_after_seconds: seconds(idle_after) }
+}
+
+/// Whole seconds, as many as can be said.
+pub(crate) fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }

@@ -31,8 +31,7 @@ pub(crate) fn quarantine(args: &QuarantineArgs, store: &Path) -> anyhow::Result<
             }
         }
         QuarantineCommand::Show { id, .. } => {
-            let kept = reader.quarantine(id - 1, 1)?.into_iter().find(|kept| kept.id == *id);
-            let Some(kept) = kept else {
+            let Some(kept) = reader.quarantined(*id)? else {
                 show::complain(&format!(
                     "there is no message {id} in the quarantine; see `dormouse quarantine list`"
                 ));

@@ -22,6 +22,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::seconds;
 use crate::config::{self, Config, SourceConfig, SourceKind};
 use crate::logging;
 
@@ -102,10 +103,6 @@ async fn open_pipeline(config: &Config) -> anyhow::Result<Pipeline> {
         Ok(Pipeline::open(store, decoder, clock, options)?)
     };
     tokio::task::spawn_blocking(open).await?
-}
-
-fn seconds(duration: Duration) -> u32 {
-    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
 
 type SourceTask = Result<SourceSummary, SourceError>;

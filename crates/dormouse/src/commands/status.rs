@@ -3,44 +3,15 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use dormouse_ledger::Counts;
 use dormouse_pipeline::read_store;
-use dormouse_store::Unknowns;
-use serde::Serialize;
+use dormouse_pipeline::view::StatusDocument;
 
 use crate::cli::TableOrJson;
 use crate::show::{self, say};
 
-#[derive(Serialize)]
-struct StatusDocument {
-    keys: usize,
-    tried_keys: usize,
-    records: show::RecordsDocument,
-    late_uncounted: Counts,
-    unattributed_attempts: u64,
-    quarantine: QuarantineDocument,
-    unknown: Unknowns,
-}
-
-#[derive(Serialize)]
-struct QuarantineDocument {
-    messages: u64,
-    bytes: u64,
-}
-
 /// Shows the counters of a store.
 pub(crate) fn status(output: TableOrJson, store: &Path) -> anyhow::Result<ExitCode> {
-    let view = read_store(store)?;
-    let (messages, bytes) = view.reader.quarantine_size()?;
-    let document = StatusDocument {
-        keys: view.ledger.len(),
-        tried_keys: view.ledger.tried_keys(),
-        records: show::RecordsDocument::new(view.totals.tally, view.ledger.total_counts()),
-        late_uncounted: view.totals.tally.late_uncounted,
-        unattributed_attempts: view.totals.unattributed_attempts,
-        quarantine: QuarantineDocument { messages, bytes },
-        unknown: view.totals.unknowns,
-    };
+    let document = read_store(store)?.status()?;
     match output {
         TableOrJson::Json => show::json::print(&document)?,
         TableOrJson::Table => print(&document)?,

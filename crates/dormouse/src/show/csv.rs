@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use dormouse_ledger::KeyDocument;
 
-use super::{json::sort_by_arn, printable};
+use super::printable;
 
 const COLUMNS: [&str; 22] = [
     "arn",
@@ -31,12 +31,11 @@ const COLUMNS: [&str; 22] = [
     "verdict",
 ];
 
-/// Prints one line a key, sorted by ARN.
-pub(crate) fn keys(mut keys: Vec<KeyDocument>) -> anyhow::Result<()> {
-    sort_by_arn(&mut keys);
+/// Prints one line a key, in the order in which they come.
+pub(crate) fn keys(keys: &[KeyDocument]) -> anyhow::Result<()> {
     let mut out = csv::Writer::from_writer(std::io::stdout().lock());
     out.write_record(COLUMNS)?;
-    for key in &keys {
+    for key in keys {
         out.write_record(fields(key).iter().map(|field| harmless(field).into_owned()))?;
     }
     out.flush()?;
@@ -70,7 +69,7 @@ fn fields(key: &KeyDocument) -> [String; COLUMNS.len()] {
         key.attempts.to_string(),
         key.changes.to_string(),
         key.created.map(|created| created.to_string()).unwrap_or_default(),
-        super::table::verdict_name(key).to_owned(),
+        key.verdict.kind.name().to_owned(),
     ]
 }
 

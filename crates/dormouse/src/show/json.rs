@@ -4,9 +4,8 @@ use std::io::{BufWriter, Write};
 
 use dormouse_ledger::{Evidence, KeyDocument, KeyState, Ledger};
 use dormouse_model::KeyArn;
+use dormouse_pipeline::view::{KeysPage, RecordsDocument};
 use serde::Serialize;
-
-use super::RecordsDocument;
 
 /// Prints a document on standard output.
 pub(crate) fn print(document: &impl Serialize) -> anyhow::Result<()> {
@@ -17,22 +16,9 @@ pub(crate) fn print(document: &impl Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Keys by ARN.
-pub(crate) fn sort_by_arn(keys: &mut [KeyDocument]) {
-    keys.sort_by_cached_key(|key| key.arn.to_string());
-}
-
-#[derive(Serialize)]
-struct KeysDocument {
-    keys: Vec<KeyDocument>,
-    total: usize,
-    next: Option<String>,
-}
-
-/// Prints all keys, sorted by ARN.
-pub(crate) fn keys(mut keys: Vec<KeyDocument>) -> anyhow::Result<()> {
-    sort_by_arn(&mut keys);
-    print(&KeysDocument { total: keys.len(), keys, next: None })
+/// Prints keys, in the order in which they come.
+pub(crate) fn keys(page: &KeysPage) -> anyhow::Result<()> {
+    print(page)
 }
 
 /// Prints what a replay found: `{"keys":[…sorted by arn…],"records":{…}}`, a key a line. The keys are put into words by

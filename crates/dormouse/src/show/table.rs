@@ -1,15 +1,12 @@
 //! Tables for people, fitted to the terminal.
 
-use std::cmp::Reverse;
-
 use comfy_table::{ContentArrangement, Table, presets};
-use dormouse_ledger::{KeyDocument, VerdictKind};
+use dormouse_ledger::KeyDocument;
 use dormouse_model::EventTime;
-use dormouse_pipeline::KeyHistory;
-use dormouse_pipeline::view::start_of_day;
+use dormouse_pipeline::view::{DayDocument, KeyDetails, RecordsDocument};
 use dormouse_store::StoredQuarantined;
 
-use super::{RecordsDocument, date, printable, say};
+use super::{printable, say};
 
 /// How many days, users and changes of one key are shown.
 const MOST_LINES: usize = 20;
@@ -28,12 +25,11 @@ fn print(table: &Table) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Keys, the most recently used first.
-pub(crate) fn keys(mut keys: Vec<KeyDocument>, now: EventTime) -> std::io::Result<()> {
-    keys.sort_by_cached_key(|key| (Reverse(key.last_use.as_ref().map(|last| last.at)), key.arn.to_string()));
+/// Keys, in the order in which they come.
+pub(crate) fn keys(keys: &[KeyDocument], total: usize, now: EventTime) -> std::io::Result<()> {
     let mut table =
         new_table(&["KEY", "LAST USE", "OPERATION", "BY", "USES", "ATTEMPTS", "STATE", "VERDICT"]);
-    for key in &keys {
+    for key in keys {
         let last_use = key.last_use.as_ref();
         table.add_row([
             name_of(key),
@@ -45,11 +41,15 @@ pub(crate) fn keys(mut keys: Vec<KeyDocument>, now: EventTime) -> std::io::Resul
             key.uses.to_string(),
             attempts_of(key),
             key.state.map_or("", |state| state.name()).to_owned(),
-            verdict_name(key).to_owned(),
+            key.verdict.kind.name().to_owned(),
         ]);
     }
     print(&table)?;
-    say(&format!("{} keys", keys.len()))
+    say(&if keys.len() == total {
+        format!("{total} keys")
+    } else {
+        format!("{} of {total} keys", keys.len())
+    })
 }
 
 /// The first alias, if one is known, and always the key.
@@ -77,14 +77,6 @@ fn caller(principal: Option<&str>, service: Option<&str>) -> String {
     printable(&text).into_owned()
 }
 
-/// The verdict's name as in JSON.
-pub(crate) fn verdict_name(key: &KeyDocument) -> &'static str {
-    match key.verdict.kind {
-        VerdictKind::InUse => "in_use",
-        VerdictKind::Unknown => "unknown",
-    }
-}
-
 /// "3 d ago".
 fn ago(at: EventTime, now: EventTime) -> String {
     let seconds = now.seconds_since(at);
@@ -97,7 +89,8 @@ fn ago(at: EventTime, now: EventTime) -> String {
 }
 
 /// Everything about one key.
-pub(crate) fn key(key: &KeyDocument, history: &KeyHistory, now: EventTime) -> std::io::Result<()> {
+pub(crate) fn key(details: &KeyDetails, now: EventTime) -> std::io::Result<()> {
+    let key = &details.key;
     let line = |name: &str, value: &str| say(&format!("{name:<14} {}", printable(value)));
     line("key", &key.arn.to_string())?;
     line("aliases", &key.aliases.as_ref().map_or("unknown".into(), |aliases| aliases.join(", ")))?;
@@ -106,7 +99,7 @@ pub(crate) fn key(key: &KeyDocument, history: &KeyHistory, now: EventTime) -> st
     for (tag, value) in key.tags.iter().flatten() {
         line("tag", &format!("{tag} = {value}"))?;
     }
-    line("verdict", &format!("{}: {}", verdict_name(key), key.verdict.evidence.join("; ")))?;
+    line("verdict", &format!("{}: {}", key.verdict.kind.name(), key.verdict.evidence.join("; ")))?;
     match &key.last_use {
         None => line("last use", "none seen")?,
         Some(last) => {
@@ -135,19 +128,19 @@ pub(crate) fn key(key: &KeyDocument, history: &KeyHistory, now: EventTime) -> st
         )?;
     }
     line("counted", &format!("{} uses, {} attempts, {} changes", key.uses, key.attempts, key.changes))?;
-    users(history)?;
-    days(history)?;
-    changes(history)
+    principals(details)?;
+    days(details)?;
+    changes(details)
 }
 
-fn users(history: &KeyHistory) -> std::io::Result<()> {
-    if history.users.is_empty() {
+fn principals(details: &KeyDetails) -> std::io::Result<()> {
+    if details.principals.is_empty() {
         return Ok(());
     }
     let mut table = new_table(&["USED BY", "OPERATION", "USES", "ATTEMPTS", "FIRST", "LAST"]);
-    for user in history.users.iter().take(MOST_LINES) {
+    for user in details.principals.iter().take(MOST_LINES) {
         let mut by = caller(user.principal.as_deref(), user.service.as_deref());
-        if user.foreign {
+        if user.seen_from_caller {
             by.push_str(" (seen in the caller's account)");
         }
         table.add_row([
@@ -161,25 +154,24 @@ fn users(history: &KeyHistory) -> std::io::Result<()> {
     }
     say("")?;
     print(&table)?;
-    let more = history.users.len().saturating_sub(MOST_LINES);
-    if more > 0 || history.users_overflow > 0 {
+    let more = details.principals.len().saturating_sub(MOST_LINES);
+    if more > 0 || details.principals_overflow > 0 {
         say(&format!(
             "and {more} more; {} observations by others that are not kept",
-            history.users_overflow
+            details.principals_overflow
         ))?;
     }
     Ok(())
 }
 
-fn days(history: &KeyHistory) -> std::io::Result<()> {
-    if history.days.is_empty() {
+fn days(details: &KeyDetails) -> std::io::Result<()> {
+    if details.daily.is_empty() {
         return Ok(());
     }
     let mut table = new_table(&["DAY", "USES", "ATTEMPTS", "CHANGES"]);
-    for (day, counts) in history.days.iter().rev().take(MOST_LINES) {
-        let day = date(start_of_day(*day));
+    for DayDocument { day, counts } in details.daily.iter().rev().take(MOST_LINES) {
         table.add_row([
-            day,
+            day.clone(),
             counts.uses.to_string(),
             counts.attempts.to_string(),
             counts.changes.to_string(),
@@ -189,12 +181,12 @@ fn days(history: &KeyHistory) -> std::io::Result<()> {
     print(&table)
 }
 
-fn changes(history: &KeyHistory) -> std::io::Result<()> {
-    if history.changes.is_empty() {
+fn changes(details: &KeyDetails) -> std::io::Result<()> {
+    if details.history.is_empty() {
         return Ok(());
     }
     let mut table = new_table(&["CHANGED", "OPERATION", "BY"]);
-    for change in history.changes.iter().rev().take(MOST_LINES) {
+    for change in details.history.iter().rev().take(MOST_LINES) {
         let operation = printable(&change.operation).into_owned();
         table.add_row([change.at.to_string(), operation, caller(change.principal.as_deref(), None)]);
     }

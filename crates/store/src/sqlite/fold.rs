@@ -3,7 +3,9 @@
 //! States are written as they are, so writing them twice changes nothing; counts by day and user are added, which is
 //! why the position moves in the same transaction.
 
-use dormouse_ledger::{Activity, Copies, DayCounts, Identity, Remembered, User};
+use dormouse_ledger::{
+    Activity, Copies, DayCounts, DeltaKey, Evidence, EvidenceTexts, Identity, Rank, Remembered, Trace, User,
+};
 use dormouse_model::EventTime;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
@@ -22,9 +24,9 @@ pub(super) fn write(
     if position(&transaction)? >= fold.upto {
         return Ok(());
     }
-    write_keys(&transaction, options, &fold.keys)?;
+    write_keys(&transaction, options, fold)?;
     write_aliases(&transaction, fold)?;
-    for account in &fold.received {
+    for account in &fold.delta.received {
         let mut statement = transaction.prepare_cached("INSERT OR IGNORE INTO received VALUES (?1)")?;
         statement.execute([account.to_string()])?;
     }
@@ -46,27 +48,32 @@ pub(super) fn position(connection: &Connection) -> rusqlite::Result<u64> {
     connection.query_row(sql, [READER], |row| row.get(0)).map(i64::cast_unsigned)
 }
 
-fn write_keys(
-    transaction: &Transaction<'_>,
-    options: &SqliteOptions,
-    keys: &[FoldedKey],
-) -> rusqlite::Result<()> {
+fn write_keys(transaction: &Transaction<'_>, options: &SqliteOptions, fold: &Fold) -> rusqlite::Result<()> {
     let mut upsert = transaction.prepare_cached(rows::UPSERT_KEY)?;
     let mut evidence = transaction.prepare_cached("INSERT OR REPLACE INTO evidence VALUES (?1, ?2, ?3)")?;
-    for folded in keys {
-        let row = folded.state.row();
-        rows::upsert_key(&mut upsert, folded.key, &folded.state)?;
-        if let Some(texts) = &folded.last_use {
-            evidence.execute(params![row, 0, rows::to_json(texts)])?;
+    for FoldedKey { key, state } in &fold.keys {
+        let row = state.row();
+        rows::upsert_key(&mut upsert, *key, state)?;
+        let Some(changed) = fold.delta.keys.get(key) else {
+            continue;
+        };
+        let traces =
+            [(0, &changed.last_use, state.last_use()), (1, &changed.last_attempt, state.last_attempt())];
+        for (kind, latest, last) in traces {
+            if let Some(texts) = texts_if_last(latest.as_ref(), last) {
+                evidence.execute(params![row, kind, rows::to_json(&texts)])?;
+            }
         }
-        if let Some(texts) = &folded.last_attempt {
-            evidence.execute(params![row, 1, rows::to_json(texts)])?;
-        }
-        write_days(transaction, options, row, &folded.activity)?;
-        write_users(transaction, options, row, &folded.activity)?;
-        write_changes(transaction, options, row, folded)?;
+        write_days(transaction, options, row, &changed.activity)?;
+        write_users(transaction, options, row, &changed.activity)?;
+        write_changes(transaction, options, row, changed)?;
     }
     Ok(())
+}
+
+/// The texts of the latest use or attempt of the span, if it is the last of all.
+fn texts_if_last(latest: Option<&Evidence>, last: Option<&Rank>) -> Option<EvidenceTexts> {
+    latest.filter(|latest| Some(latest.rank()) == last).map(Evidence::texts)
 }
 
 fn write_days(
@@ -145,13 +152,13 @@ fn write_changes(
     transaction: &Transaction<'_>,
     options: &SqliteOptions,
     row: u32,
-    folded: &FoldedKey,
+    changed: &DeltaKey,
 ) -> rusqlite::Result<()> {
-    if folded.changes.is_empty() {
+    if changed.changes.is_empty() {
         return Ok(());
     }
     let mut add = transaction.prepare_cached("INSERT OR IGNORE INTO changes VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    for change in &folded.changes {
+    for change in &changed.changes {
         let (at, event_id) = (change.at.seconds(), change.event_id.to_string());
         add.execute(params![row, at, event_id, change.operation, change.principal])?;
     }
@@ -174,7 +181,7 @@ const ID_BYTES: usize = 16 + 4 + 1;
 
 fn write_ids(transaction: &Transaction<'_>, fold: &Fold) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM ids WHERE latest < ?1", [fold.floor.seconds()])?;
-    insert_chunk(transaction, &fold.ids)?;
+    insert_chunk(transaction, &fold.delta.ids)?;
     let kept: i64 = transaction.query_row("SELECT coalesce(sum(count), 0) FROM ids", [], |row| row.get(0))?;
     // The copies of an id are kept one by one, hence more than the window; beyond that, most is from below the floor.
     let worth_rewriting = 4 * fold.window + 100_000;

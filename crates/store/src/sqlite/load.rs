@@ -53,7 +53,7 @@ pub(super) fn keys<T: StoredTrace>(
         "SELECT {columns}, {texts} FROM keys {tables} WHERE keys.row > ?1 AND keys.row <= ?2 ORDER BY keys.row"
     );
     let broken = |error: rusqlite::Error| explain(path, &error);
-    let mut statement = connection.prepare(&sql).map_err(broken)?;
+    let mut statement = connection.prepare_cached(&sql).map_err(broken)?;
     let mut rows = statement.query([rows.start, rows.end]).map_err(broken)?;
     while let Some(row) = rows.next().map_err(broken)? {
         let (key, state) = rows::key_from(row, path)?;

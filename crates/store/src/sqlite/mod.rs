@@ -10,6 +10,7 @@ mod load;
 mod lock;
 mod quarantine;
 mod reader;
+mod readers;
 mod rows;
 mod schema;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use dormouse_model::EventTime;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 pub use reader::{History, Reader, StoredChange, StoredDay, StoredUser};
+pub use readers::Readers;
 
 use crate::{Commit, EachKey, Epoch, Fold, Loaded, Store, StoreError, StoredQuarantined};
 use lock::WriterLock;
@@ -153,6 +155,10 @@ impl Store for SqliteStore {
 
     fn quarantine_room(&self) -> u64 {
         self.options.quarantine_bytes.saturating_sub(self.quarantine_bytes.load(Ordering::Relaxed))
+    }
+
+    fn quarantined(&self, id: i64) -> Result<Option<StoredQuarantined>, StoreError> {
+        quarantine::one(&self.connection(), id).map_err(|error| self.explain(&error))
     }
 
     fn due_for_retry(&self, now: EventTime, most: usize) -> Result<Vec<StoredQuarantined>, StoreError> {

@@ -49,7 +49,7 @@ pub(super) fn total_bytes(connection: &Connection) -> rusqlite::Result<u64> {
 }
 
 const COLUMNS: &str =
-    "id, source, at, last, seen, reason, detail, event_id, account, region, retry_at, length(body), body";
+    "id, source, at, last, seen, reason, detail, event_id, account, region, retry_at, length(body)";
 
 /// Messages whose time to be tried again has come, the longest waiting first.
 pub(super) fn due(
@@ -57,19 +57,26 @@ pub(super) fn due(
     now: EventTime,
     most: usize,
 ) -> rusqlite::Result<Vec<StoredQuarantined>> {
-    let sql = format!("SELECT {COLUMNS} FROM quarantine WHERE retry_at <= ?1 ORDER BY retry_at, id LIMIT ?2");
+    let sql =
+        format!("SELECT {COLUMNS}, body FROM quarantine WHERE retry_at <= ?1 ORDER BY retry_at, id LIMIT ?2");
     let mut statement = connection.prepare_cached(&sql)?;
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     statement.query_map(params![now.seconds(), most], from_row)?.collect()
 }
 
-/// Messages from `after` on, in the order in which they came, with their bodies.
+/// The message with this number.
+pub(super) fn one(connection: &Connection, id: i64) -> rusqlite::Result<Option<StoredQuarantined>> {
+    let sql = format!("SELECT {COLUMNS}, body FROM quarantine WHERE id = ?1");
+    connection.prepare_cached(&sql)?.query_row([id], from_row).optional()
+}
+
+/// Messages behind `after`, in the order in which they came, without their bodies.
 pub(super) fn list(
     connection: &Connection,
     after: i64,
     most: usize,
 ) -> rusqlite::Result<Vec<StoredQuarantined>> {
-    let sql = format!("SELECT {COLUMNS} FROM quarantine WHERE id > ?1 ORDER BY id LIMIT ?2");
+    let sql = format!("SELECT {COLUMNS}, x'' FROM quarantine WHERE id > ?1 ORDER BY id LIMIT ?2");
     let mut statement = connection.prepare(&sql)?;
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     statement.query_map(params![after, most], from_row)?.collect()

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use dormouse_ledger::{Evidence, KeyState};
 use dormouse_model::{EventTime, KeyArn};
 use rusqlite::{Connection, OptionalExtension};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{explain, journal, load, open_read_only, quarantine};
+use super::{explain, fold, journal, load, open_read_only, quarantine};
 use crate::{Loaded, StoreError, StoredQuarantined};
 
 /// A view of the store as it was when it was opened.
@@ -26,7 +26,7 @@ pub struct StoredDay {
 }
 
 /// A user of a key, as stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredUser {
     /// The stable principal; null if unknown.
     pub principal: Option<String>,
@@ -35,7 +35,6 @@ pub struct StoredUser {
     /// The service that called on the principal's behalf; null if none.
     pub service: Option<String>,
     /// Seen from the caller's account.
-    #[serde(skip)]
     pub foreign: bool,
     /// The first time.
     pub first: EventTime,
@@ -48,7 +47,7 @@ pub struct StoredUser {
 }
 
 /// A change of a key, as stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredChange {
     /// When.
     pub at: EventTime,
@@ -76,11 +75,34 @@ pub struct History {
 impl Reader {
     /// Opens the store without writing to it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let connection = open_read_only(path)?;
-        // One read transaction for the reader's life: tables and journal are of the same moment.
-        let begin = connection.execute_batch("BEGIN; SELECT count(*) FROM meta;");
-        begin.map_err(|error| explain(path, &error))?;
-        Ok(Self { path: path.into(), connection })
+        let reader = Self { path: path.into(), connection: open_read_only(path)? };
+        reader.begin()?;
+        Ok(reader)
+    }
+
+    /// One read transaction from here to [`Reader::end`]: tables and journal are of the same moment.
+    pub(super) fn begin(&self) -> Result<(), StoreError> {
+        self.connection
+            .execute_batch("BEGIN; SELECT count(*) FROM meta;")
+            .map_err(|error| self.explain(&error))
+    }
+
+    /// Lets go of the moment: while it is held, the writer's log cannot be shortened.
+    pub(super) fn end(&self) -> Result<(), StoreError> {
+        self.connection.execute_batch("COMMIT;").map_err(|error| self.explain(&error))
+    }
+
+    /// The last epoch that the tables cover.
+    pub fn folded(&self) -> Result<u64, StoreError> {
+        fold::position(&self.connection).map_err(|error| self.explain(&error))
+    }
+
+    /// The key in this row with its texts, as of the last fold.
+    pub fn key(&self, row: u32) -> Result<Option<KeyState<Evidence>>, StoreError> {
+        let mut found = None;
+        let one = row.saturating_sub(1)..row;
+        load::keys::<Evidence>(&self.connection, &self.path, &one, &mut |_, state| found = Some(state))?;
+        Ok(found)
     }
 
     /// Every stored key with its texts, as of the last fold.
@@ -103,9 +125,14 @@ impl Reader {
         self.read_history(row).map_err(|error| self.explain(&error))
     }
 
-    /// Quarantined messages after number `after`, in the order in which they came.
+    /// Quarantined messages after number `after`, in the order in which they came, without their bodies.
     pub fn quarantine(&self, after: i64, most: usize) -> Result<Vec<StoredQuarantined>, StoreError> {
         quarantine::list(&self.connection, after, most).map_err(|error| self.explain(&error))
+    }
+
+    /// The quarantined message with this number.
+    pub fn quarantined(&self, id: i64) -> Result<Option<StoredQuarantined>, StoreError> {
+        quarantine::one(&self.connection, id).map_err(|error| self.explain(&error))
     }
 
     /// How many messages are in the quarantine, and their bytes.

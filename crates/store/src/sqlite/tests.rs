@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use dormouse_ledger::{Counting, Delta, Ledger, Rank, Trace};
+use dormouse_ledger::{AliasName, Counting, Delta, Ledger, Rank, Trace};
 use dormouse_model::{Effect, KeyArn, Kind, LifecycleState, Observation};
 use tempfile::TempDir;
 
@@ -92,24 +93,16 @@ fn one_of_each() -> (Ledger<Rank>, Fold) {
         ));
     }
     let key: KeyArn = KEY.parse().unwrap();
-    let changed = delta.keys.remove(&key).unwrap();
-    let folded = FoldedKey {
-        key,
-        state: ledger.get(key).unwrap(),
-        last_use: changed.last_use.map(|evidence| evidence.texts()),
-        last_attempt: changed.last_attempt.map(|evidence| evidence.texts()),
-        activity: changed.activity,
-        changes: changed.changes,
-    };
-    let register = |name| (ledger.aliases().register(&name)).map(|register| (name, register));
+    delta.received.push("111122223333".parse().unwrap());
+    let register =
+        |name: &AliasName| (ledger.aliases().register(name)).map(|register| (name.clone(), register));
     let fold = Fold {
         upto: 1,
-        keys: vec![folded],
-        aliases: delta.aliases.into_iter().filter_map(register).collect(),
-        ids: delta.ids,
+        keys: vec![FoldedKey { key, state: ledger.get(key).unwrap() }],
+        aliases: delta.aliases.iter().filter_map(register).collect(),
+        delta: Arc::new(delta),
         floor: at(0),
         window: 3,
-        received: vec!["111122223333".parse().unwrap()],
         totals: Totals::default(),
     };
     (ledger, fold)

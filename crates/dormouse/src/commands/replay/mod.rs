@@ -6,6 +6,7 @@
 mod report;
 mod work;
 
+use std::cmp::Reverse;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
@@ -13,13 +14,14 @@ use std::thread::available_parallelism;
 use dormouse_cloudtrail::{Decoder, Limits};
 use dormouse_ledger::{Evidence, KeyDocument, KeyState, Source};
 use dormouse_model::{Clock, WallClock};
+use dormouse_pipeline::view::RecordsDocument;
 use dormouse_sources::files;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::judge_at;
+use super::judge_now;
 use crate::cli::{Output, ReplayArgs};
 use crate::config::Config;
-use crate::show::{self, RecordsDocument};
+use crate::show;
 use report::Report;
 use work::{Replay, Replayed};
 
@@ -48,8 +50,7 @@ pub(crate) fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<ExitC
 }
 
 fn print(output: Output, replayed: &Replayed, config: &Config, threads: usize) -> anyhow::Result<()> {
-    let now = WallClock.now_seconds();
-    let judge = judge_at(now, config.verdicts.idle_after);
+    let judge = judge_now(config.verdicts.idle_after);
     let ledger = &replayed.ledger;
     let records = RecordsDocument::new(replayed.tally, ledger.total_counts());
     let document =
@@ -60,9 +61,11 @@ fn print(output: Output, replayed: &Replayed, config: &Config, threads: usize) -
     let mut keys = Vec::with_capacity(ledger.len());
     ledger.for_each_key(|key, state| keys.push(document(key, state)));
     if output == Output::Csv {
-        return show::csv::keys(keys);
+        keys.sort_unstable_by_key(|key| key.arn);
+        return show::csv::keys(&keys);
     }
-    show::table::keys(keys, now)?;
+    keys.sort_unstable_by_key(|key| (Reverse(key.last_use.as_ref().map(|last| last.at)), key.arn));
+    show::table::keys(&keys, keys.len(), judge.now)?;
     Ok(show::table::records(records)?)
 }
 

@@ -1,0 +1,199 @@
+//! What is known, asked of the running pipeline.
+//!
+//! Which keys there are, in what order, and how they are judged is answered from memory alone. The texts of a last use
+//! are in what the tables lack or, if nothing happened to the key since, in its rows. A question that needs both is
+//! asked again if a fold ended between the two looks: then what was counted might be seen twice, or not at all.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dormouse_ledger::query::{KeyQuery, Selection, select};
+use dormouse_ledger::{Evidence, Judge, KeyDocument, KeyState, Ledger, Rank, Source, Trace};
+use dormouse_model::{Clock, KeyArn};
+use dormouse_store::{History, Reader, Readers, StoredQuarantined};
+
+use super::{KeyDetails, QuarantineDocument, RecordsDocument, StatusDocument, history};
+use crate::recent::SharedRecent;
+use crate::run::PipelineError;
+
+/// What is known now. Every call but [`LiveView::select`] may block on the disk, and all may take a while with many keys.
+pub struct LiveView {
+    ledger: Arc<Ledger<Rank>>,
+    recent: SharedRecent,
+    readers: Readers,
+    clock: Arc<dyn Clock>,
+    idle_after_seconds: u32,
+}
+
+/// A key as memory has it.
+struct Known {
+    key: KeyArn,
+    state: KeyState<Rank>,
+    last_use: Option<Evidence>,
+    last_attempt: Option<Evidence>,
+    /// Asked for only where the history is wanted.
+    history: History,
+}
+
+/// How often a question is asked again because a fold ended in between, and how long at most to wait until memory knows.
+const MOST_TRIES: u32 = 20;
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
+
+impl LiveView {
+    pub(crate) fn new(
+        ledger: Arc<Ledger<Rank>>,
+        recent: SharedRecent,
+        readers: Readers,
+        clock: Arc<dyn Clock>,
+        idle_after_seconds: u32,
+    ) -> Self {
+        Self { ledger, recent, readers, clock, idle_after_seconds }
+    }
+
+    /// The state of all keys.
+    pub fn ledger(&self) -> &Ledger<Rank> {
+        &self.ledger
+    }
+
+    /// Judges keys as of now.
+    pub fn judge(&self) -> Judge {
+        Judge { now: self.clock.now_seconds(), idle_after_seconds: self.idle_after_seconds }
+    }
+
+    /// The keys that a question is about.
+    pub fn select(&self, query: &KeyQuery) -> Selection {
+        select(&self.ledger, query, self.judge())
+    }
+
+    /// The documents of the keys in these rows, in the same order.
+    pub fn documents(&self, rows: &[u32]) -> Result<Vec<KeyDocument>, PipelineError> {
+        let judge = self.judge();
+        let keys = self.ledger.keys_in_rows(rows.iter().copied());
+        let known = self.complete(&keys, false)?;
+        Ok(known.into_iter().map(|known| self.document(known, judge).0).collect())
+    }
+
+    /// A key with its history; `None` if no such key is known.
+    pub fn details(&self, key: KeyArn) -> Result<Option<KeyDetails>, PipelineError> {
+        let judge = self.judge();
+        let Some(known) = self.complete(&[key], true)?.pop() else {
+            return Ok(None);
+        };
+        let (document, history) = self.document(known, judge);
+        Ok(Some(history::details(document, history, self.ledger.is_received(key.account()))))
+    }
+
+    /// Counted attempts on an ARN that never showed to be a key; `None` if there was none.
+    pub fn attempts_on(&self, key: KeyArn) -> Option<u64> {
+        self.ledger.with(key, |state| self.ledger.counts_of(key, state).attempts)
+    }
+
+    /// The counters. Looks at all keys.
+    pub fn status(&self) -> Result<StatusDocument, PipelineError> {
+        let (messages, bytes) = self.readers.read(Reader::quarantine_size)?;
+        let recent = self.recent.read();
+        let totals = recent.totals();
+        Ok(StatusDocument {
+            keys: self.ledger.len(),
+            tried_keys: self.ledger.tried_keys(),
+            records: RecordsDocument::new(totals.tally, self.ledger.total_counts()),
+            late_uncounted: totals.tally.late_uncounted,
+            unattributed_attempts: self.ledger.unattributed_attempts(),
+            quarantine: QuarantineDocument { messages, bytes },
+            unknown: totals.unknowns,
+        })
+    }
+
+    /// The quarantine's size.
+    pub fn quarantine_size(&self) -> Result<QuarantineDocument, PipelineError> {
+        let (messages, bytes) = self.readers.read(Reader::quarantine_size)?;
+        Ok(QuarantineDocument { messages, bytes })
+    }
+
+    /// Quarantined messages behind number `after`, without their bodies, at most so many.
+    pub fn quarantine(&self, after: i64, most: usize) -> Result<Vec<StoredQuarantined>, PipelineError> {
+        Ok(self.readers.read(|reader| reader.quarantine(after, most))?)
+    }
+
+    /// A quarantined message with its body.
+    pub fn quarantined(&self, id: i64) -> Result<Option<StoredQuarantined>, PipelineError> {
+        Ok(self.readers.read(|reader| reader.quarantined(id))?)
+    }
+
+    fn document(&self, known: Known, judge: Judge) -> (KeyDocument, History) {
+        let Known { key, state, last_use, last_attempt, history } = known;
+        let state = state.with_traces(last_use, last_attempt);
+        (KeyDocument::new(key, &state, &self.ledger, Source::Stream, judge), history)
+    }
+
+    /// Those of the keys that exist, with their texts, and with their history if it is wanted.
+    fn complete(&self, keys: &[KeyArn], with_history: bool) -> Result<Vec<Known>, PipelineError> {
+        let mut tries = 1;
+        loop {
+            let (known, folded) = self.look_at_memory(keys, with_history);
+            let complete = self.readers.read(|reader| look_at_tables(reader, folded, known, with_history))?;
+            if let Some(known) = complete {
+                return Ok(known);
+            }
+            if tries == MOST_TRIES {
+                return Err(PipelineError::Moving);
+            }
+            tries += 1;
+            self.recent.wait_for_fold(folded, LONGEST_WAIT);
+        }
+    }
+
+    /// What memory knows of the keys, all as of the same epoch, and which epochs the tables have to add.
+    fn look_at_memory(&self, keys: &[KeyArn], with_history: bool) -> (Vec<Known>, u64) {
+        let recent = self.recent.read();
+        let known = keys.iter().filter_map(|&key| {
+            let state = self.ledger.get(key).filter(KeyState::exists)?;
+            let mut known =
+                Known { key, state, last_use: None, last_attempt: None, history: History::default() };
+            for changed in recent.of_key(key) {
+                keep_last(&mut known.last_use, changed.last_use.as_ref(), known.state.last_use());
+                keep_last(&mut known.last_attempt, changed.last_attempt.as_ref(), known.state.last_attempt());
+                if with_history {
+                    history::add(&mut known.history, changed);
+                }
+            }
+            Some(known)
+        });
+        (known.collect(), recent.folded())
+    }
+}
+
+/// Keeps the evidence if it is that of the last use or attempt.
+fn keep_last(kept: &mut Option<Evidence>, evidence: Option<&Evidence>, last: Option<&Rank>) {
+    if let Some(evidence) = evidence
+        && Some(evidence.rank()) == last
+    {
+        *kept = Some(evidence.clone());
+    }
+}
+
+/// Adds what the tables know; `None` if they cover other epochs than memory expects.
+fn look_at_tables(
+    reader: &Reader,
+    folded: u64,
+    mut known: Vec<Known>,
+    with_history: bool,
+) -> Result<Option<Vec<Known>>, PipelineError> {
+    if reader.folded()? != folded {
+        return Ok(None);
+    }
+    for known in &mut known {
+        let row = known.state.row();
+        let lacks_texts = known.last_use.is_none() && known.state.last_use().is_some()
+            || known.last_attempt.is_none() && known.state.last_attempt().is_some();
+        if lacks_texts && let Some(stored) = reader.key(row)? {
+            keep_last(&mut known.last_use, stored.last_use(), known.state.last_use());
+            keep_last(&mut known.last_attempt, stored.last_attempt(), known.state.last_attempt());
+        }
+        if with_history {
+            let recent = std::mem::replace(&mut known.history, reader.history(row)?);
+            history::join(&mut known.history, recent);
+        }
+    }
+    Ok(Some(known))
+}

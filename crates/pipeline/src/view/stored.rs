@@ -1,0 +1,106 @@
+//! What is known, read from a store that another process may be writing: the tables, and the journal's tail on top.
+
+use std::path::Path;
+
+use dormouse_ledger::query::{KeyQuery, select};
+use dormouse_ledger::{Bounds, Delta, Evidence, Judge, KeyDocument, KeyState, Ledger, Source};
+use dormouse_model::KeyArn;
+use dormouse_store::{Reader, StoredQuarantined, Totals};
+
+use super::{KeyDetails, KeysPage, QuarantineDocument, RecordsDocument, StatusDocument, history};
+use crate::apply::apply;
+use crate::run::PipelineError;
+
+/// A store as it was at one moment.
+pub struct StoreView {
+    /// All keys with their evidence.
+    pub ledger: Ledger<Evidence>,
+    /// The counters.
+    pub totals: Totals,
+    /// The quarantine and the history of single keys are read on demand.
+    reader: Reader,
+    /// What the tables lack.
+    tail: Delta,
+}
+
+/// Reads the store at `path` without writing to it.
+pub fn read_store(path: &Path) -> Result<StoreView, PipelineError> {
+    let reader = Reader::open(path)?;
+    let loaded = reader.rest()?;
+    // No bound here: what is stored is bounded already, and a view takes nothing new.
+    let ledger = Ledger::new(Bounds { tried_keys: usize::MAX });
+    reader.keys(&mut |key, state| ledger.restore(key, state))?;
+    ledger.restore_unattributed(loaded.totals.unattributed_attempts);
+    for (name, register) in loaded.aliases {
+        ledger.aliases().merge(name, register);
+    }
+    for account in loaded.received {
+        ledger.note_received(account);
+    }
+    let mut totals = loaded.totals;
+    let mut tail = Delta::default();
+    let mut outcome = Ok(());
+    reader.journal_after(loaded.folded, &mut |_, body| {
+        if outcome.is_ok() {
+            outcome = apply(body, &ledger, &mut tail, &mut totals.unknowns);
+        }
+    })?;
+    outcome?;
+    totals.tally = totals.tally.plus(tail.tally);
+    totals.unattributed_attempts = ledger.unattributed_attempts();
+    Ok(StoreView { ledger, totals, reader, tail })
+}
+
+impl StoreView {
+    /// The keys that a question is about, from the first on, at most so many.
+    pub fn keys(&self, query: &KeyQuery, most: usize, judge: Judge) -> KeysPage {
+        let selection = select(&self.ledger, query, judge);
+        let keys = self.ledger.keys_in_rows(selection.rows(0, most));
+        let document = |key| {
+            self.ledger.with(key, |state| KeyDocument::new(key, state, &self.ledger, Source::Stream, judge))
+        };
+        KeysPage { keys: keys.into_iter().filter_map(document).collect(), total: selection.len(), next: None }
+    }
+
+    /// A key with its history; `None` if no such key is known.
+    pub fn details(&self, key: KeyArn, judge: Judge) -> Result<Option<KeyDetails>, PipelineError> {
+        let Some(state) = self.ledger.get(key).filter(KeyState::exists) else {
+            return Ok(None);
+        };
+        let mut history = self.reader.history(state.row())?;
+        if let Some(tail) = self.tail.keys.get(&key) {
+            history::add(&mut history, tail);
+        }
+        let document = KeyDocument::new(key, &state, &self.ledger, Source::Stream, judge);
+        Ok(Some(history::details(document, history, self.ledger.is_received(key.account()))))
+    }
+
+    /// Counted attempts on an ARN that never showed to be a key; `None` if there was none.
+    pub fn attempts_on(&self, key: KeyArn) -> Option<u64> {
+        self.ledger.with(key, |state| self.ledger.counts_of(key, state).attempts)
+    }
+
+    /// The counters.
+    pub fn status(&self) -> Result<StatusDocument, PipelineError> {
+        let (messages, bytes) = self.reader.quarantine_size()?;
+        Ok(StatusDocument {
+            keys: self.ledger.len(),
+            tried_keys: self.ledger.tried_keys(),
+            records: RecordsDocument::new(self.totals.tally, self.ledger.total_counts()),
+            late_uncounted: self.totals.tally.late_uncounted,
+            unattributed_attempts: self.totals.unattributed_attempts,
+            quarantine: QuarantineDocument { messages, bytes },
+            unknown: self.totals.unknowns.clone(),
+        })
+    }
+
+    /// Quarantined messages behind number `after`, without their bodies, at most so many.
+    pub fn quarantine(&self, after: i64, most: usize) -> Result<Vec<StoredQuarantined>, PipelineError> {
+        Ok(self.reader.quarantine(after, most)?)
+    }
+
+    /// A quarantined message with its body.
+    pub fn quarantined(&self, id: i64) -> Result<Option<StoredQuarantined>, PipelineError> {
+        Ok(self.reader.quarantined(id)?)
+    }
+}
