@@ -165,12 +165,13 @@ fn users_beyond_the_bound_leave_and_are_counted() {
     let options = SqliteOptions { users_per_key: 2, ..SqliteOptions::at(folder.path().join("d.db")) };
     let store = SqliteStore::open(options).unwrap();
     let (_, mut fold) = one_of_each();
-    let user = fold.keys[0].activity.users.values().next().unwrap().clone();
+    let users = &mut Arc::get_mut(&mut fold.delta).unwrap().keys.values_mut().next().unwrap().activity.users;
+    let user = users.values().next().unwrap().clone();
     for number in 0..3u32 {
         let mut other = user.clone();
         other.principal = format!("other-{number}").into();
         other.stats.last = at(100 + number);
-        fold.keys[0].activity.users.insert(u128::from(number), other);
+        users.insert(u128::from(number), other);
     }
     assert!(matches!(store.fold(&fold).unwrap(), Commit::Committed));
     let history = Reader::open(store.path()).unwrap().history(1).unwrap();
@@ -187,8 +188,11 @@ fn the_quarantine_keeps_each_message_once_and_knows_its_room() {
     let junk = [message("junk"), message("junk")];
     commit(&store, &Epoch { quarantine: &junk, ..epoch(1, b"") });
     assert_eq!(store.quarantine_room(), room - 4);
-    let listed = Reader::open(store.path()).unwrap().quarantine(0, 10).unwrap();
-    assert_eq!((listed.len(), listed[0].seen, &*listed[0].message.body), (1, 2, &b"junk"[..]));
+    let reader = Reader::open(store.path()).unwrap();
+    let listed = reader.quarantine(0, 10).unwrap();
+    assert_eq!((listed.len(), listed[0].seen, listed[0].bytes), (1, 2, 4));
+    assert_eq!(reader.quarantined(listed[0].id).unwrap().unwrap().message.body, b"junk");
+    drop(reader);
     commit(&store, &Epoch { released: &[listed[0].id], ..epoch(2, b"") });
     assert_eq!(store.quarantine_room(), room);
 }
