@@ -39,6 +39,8 @@ pub struct PipelineIntake {
 
 /// A batch, decoded.
 pub(crate) struct Decoded {
+    /// The source's configured name.
+    pub source: Arc<str>,
     /// Encoded, one after the other.
     pub observations: Vec<u8>,
     /// One for each encoded observation.
@@ -79,8 +81,9 @@ pub(crate) enum OwnedUnknown {
 }
 
 impl Decoded {
-    fn new(acks: Arc<dyn Acknowledge>) -> Self {
+    fn new(source: Arc<str>, acks: Arc<dyn Acknowledge>) -> Self {
         Self {
+            source,
             observations: Vec::new(),
             marks: Vec::new(),
             records: Vec::new(),
@@ -230,7 +233,7 @@ impl PipelineIntake {
     }
 
     fn decode_batch(&self, batch: &Batch) -> Decoded {
-        let mut decoded = Decoded::new(Arc::clone(&batch.acks));
+        let mut decoded = Decoded::new(Arc::clone(&batch.source), Arc::clone(&batch.acks));
         for message in &batch.messages {
             let poison = self.decode(message.body.as_bytes(), &batch.source, &mut decoded);
             let receipt = message.receipt;
@@ -247,7 +250,7 @@ impl PipelineIntake {
 
     /// Decodes a message from the quarantine once more. Its records were counted when it first came.
     pub(crate) fn decode_again(&self, id: i64, body: &[u8], source: &str) -> Decoded {
-        let mut decoded = Decoded::new(Arc::new(NobodyToTell));
+        let mut decoded = Decoded::new(source.into(), Arc::new(NobodyToTell));
         if let Some(message) = self.decode(body, source, &mut decoded) {
             decoded.poison.push(Poison { message, receipt: None, leave: false });
         }
@@ -257,8 +260,8 @@ impl PipelineIntake {
     }
 
     /// Stands for a quarantined message that a person wants to be rid of.
-    pub(crate) fn forget(id: i64) -> Decoded {
-        let mut nothing = Decoded::new(Arc::new(NobodyToTell));
+    pub(crate) fn forget(id: i64, source: &str) -> Decoded {
+        let mut nothing = Decoded::new(source.into(), Arc::new(NobodyToTell));
         nothing.retried = Some(id);
         nothing
     }

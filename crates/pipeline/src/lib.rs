@@ -19,6 +19,7 @@
 //! * [`recover`]: a start from the store
 //! * [`run`]: the loop that does all this in order
 //! * [`control`]: what a person can have done meanwhile
+//! * [`Metrics`]: what is measured
 //! * [`view`]: what is known, read from the running pipeline or from a store that another process may be writing
 
 pub mod apply;
@@ -26,6 +27,7 @@ pub mod control;
 pub mod epoch;
 pub mod fold;
 pub mod intake;
+mod metrics;
 mod recent;
 pub mod recover;
 pub mod run;
@@ -36,5 +38,6 @@ pub mod view;
 
 pub use control::{Control, QuarantineAction, QuarantineOutcome};
 pub use intake::{OnPoison, PipelineIntake};
+pub use metrics::Metrics;
 pub use run::{Pipeline, PipelineError, PipelineOptions, Progress};
 pub use view::{LiveView, StoreView, read_store};

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use dormouse_ledger::{Delta, DeltaKey};
+use dormouse_ledger::{Delta, DeltaKey, Tally};
 use dormouse_model::KeyArn;
 use dormouse_store::Totals;
 
@@ -46,11 +46,14 @@ impl Recent {
         folding.into_iter().chain(self.delta.keys.get(&key))
     }
 
+    /// What became of the records since the store was made.
+    pub(crate) fn tally(&self) -> Tally {
+        self.totals.tally.plus(self.delta.tally)
+    }
+
     /// The counters now, but for what the ledger counts.
     pub(crate) fn totals(&self) -> Totals {
-        let mut totals = self.totals.clone();
-        totals.tally = totals.tally.plus(self.delta.tally);
-        totals
+        Totals { tally: self.tally(), ..self.totals.clone() }
     }
 }
 

@@ -4,13 +4,13 @@
 //! longer queues. A commit that cannot be made now (the disk is full) is tried again until it can; meanwhile nothing is
 //! acknowledged, and once the bytes in flight reach their bound the sources stop receiving.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dormouse_cloudtrail::Decoder;
 use dormouse_ledger::{Bounds, Ledger, Rank, Tally};
-use dormouse_model::Clock;
+use dormouse_model::{Clock, EventTime};
 use dormouse_store::{Commit, Epoch, Fold, Readers, Store, StoreError, Totals};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -21,6 +21,7 @@ use crate::control::{Control, QuarantineAction, QuarantineOutcome, Request};
 use crate::epoch::EpochError;
 use crate::fold;
 use crate::intake::{Decoded, OnPoison, PipelineIntake};
+use crate::metrics::{Metrics, Observed, observe};
 use crate::recent::SharedRecent;
 use crate::recover::{State, recover};
 use crate::seal::{Sealed, seal};
@@ -80,6 +81,9 @@ pub enum PipelineError {
     /// Another process writes to the store now.
     #[error("another process has taken over the store; this one stops")]
     Fenced,
+    /// The metrics contradict each other: a bug.
+    #[error(transparent)]
+    Metrics(#[from] prometheus::Error),
     /// The tables were written again and again while they were being read.
     #[error("the key tables are being written too often to be read at one moment; try again")]
     Moving,
@@ -88,20 +92,32 @@ pub enum PipelineError {
     Panicked(String),
 }
 
-/// What the pipeline has done, for logs and health.
-#[derive(Debug, Default)]
+/// What the pipeline has done, for logs, health and metrics.
+#[derive(Debug)]
 pub struct Progress {
-    epochs: AtomicU64,
     observations: AtomicU64,
     folds: AtomicU64,
     paused: AtomicBool,
+    lag_seconds: AtomicU32,
     tally: Mutex<Tally>,
+    metrics: Metrics,
 }
 
 impl Progress {
+    fn new(tally: Tally) -> Result<Self, PipelineError> {
+        Ok(Self {
+            observations: AtomicU64::new(0),
+            folds: AtomicU64::new(0),
+            paused: AtomicBool::new(false),
+            lag_seconds: AtomicU32::new(0),
+            tally: Mutex::new(tally),
+            metrics: Metrics::new()?,
+        })
+    }
+
     /// Epochs committed by this process.
     pub fn epochs(&self) -> u64 {
-        self.epochs.load(Ordering::Relaxed)
+        self.metrics.epochs.get()
     }
 
     /// Observations committed by this process, duplicates included.
@@ -119,13 +135,39 @@ impl Progress {
         self.paused.load(Ordering::Relaxed)
     }
 
+    /// Seconds from event to commit, the mean of the last epoch that had observations.
+    pub fn lag_seconds(&self) -> u32 {
+        self.lag_seconds.load(Ordering::Relaxed)
+    }
+
     /// What became of the records, since the store was made.
     pub fn tally(&self) -> Tally {
         *self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set_tally(&self, tally: Tally) {
+    /// What is measured.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    fn pause(&self, is_paused: bool) -> bool {
+        self.metrics.paused.set(i64::from(is_paused));
+        self.paused.swap(is_paused, Ordering::Relaxed)
+    }
+
+    fn note(&self, observed: &Observed, tally: Tally, now: EventTime) {
         *self.tally.lock().unwrap_or_else(PoisonError::into_inner) = tally;
+        self.metrics.epochs.inc();
+        for (source, tally) in &observed.sources {
+            self.metrics.note_events(source, *tally);
+        }
+        self.metrics.note_observations(observed, now);
+        let count = observed.times.len() as u64;
+        self.observations.fetch_add(count, Ordering::Relaxed);
+        let sum: u64 = observed.times.iter().map(|&time| u64::from(now.seconds_since(time))).sum();
+        if let Some(mean) = sum.checked_div(count) {
+            self.lag_seconds.store(u32::try_from(mean).unwrap_or(u32::MAX), Ordering::Relaxed);
+        }
     }
 }
 
@@ -138,7 +180,7 @@ pub struct Pipeline {
     intake: PipelineIntake,
     progress: Arc<Progress>,
     options: PipelineOptions,
-    folding: Option<JoinHandle<Result<(), PipelineError>>>,
+    folding: Option<JoinHandle<Result<Duration, PipelineError>>>,
     last_fold: Instant,
 }
 
@@ -176,8 +218,7 @@ impl Pipeline {
             on_poison: OnPoison::default(),
             out,
         };
-        let progress = Arc::new(Progress::default());
-        progress.set_tally(state.current_totals().tally);
+        let progress = Arc::new(Progress::new(state.current_totals().tally)?);
         let core = Core { store, state };
         let (control, requests) = Control::channel();
         let last_fold = Instant::now();
@@ -289,7 +330,9 @@ impl Pipeline {
         };
         let message = kept.message;
         let (batch, outcome) = match action {
-            QuarantineAction::Drop => (PipelineIntake::forget(id), QuarantineOutcome::Dropped),
+            QuarantineAction::Drop => {
+                (PipelineIntake::forget(id, &message.source), QuarantineOutcome::Dropped)
+            }
             QuarantineAction::Retry => {
                 let again = self.intake.decode_again(id, &message.body, &message.source);
                 let refused = again.poison.first().map(|poison| QuarantineOutcome::Refused {
@@ -320,7 +363,9 @@ impl Pipeline {
         let mut sealed = Some(self.core_blocking(move |core| core.seal(now, batches)).await??);
         let mut wait = COMMIT_BACKOFF.0;
         while let Some(epoch) = sealed.take() {
+            let began = Instant::now();
             let (epoch, outcome) = self.core_blocking(move |core| core.commit(epoch)).await?;
+            observe(&self.progress.metrics.commit_seconds, began.elapsed());
             match outcome? {
                 Commit::Committed => self.settle(epoch),
                 Commit::Fenced => return Err(PipelineError::Fenced),
@@ -339,18 +384,18 @@ impl Pipeline {
     }
 
     fn note_pause(&self, reason: &str) {
-        if !self.progress.paused.swap(true, Ordering::Relaxed) {
+        self.progress.metrics.commits_refused.inc();
+        if !self.progress.pause(true) {
             tracing::error!(reason, "commits are refused: nothing is acknowledged until they succeed again");
         }
     }
 
     fn settle(&mut self, epoch: Sealed) {
-        if self.progress.paused.swap(false, Ordering::Relaxed) {
+        if self.progress.pause(false) {
             tracing::info!("commits succeed again");
         }
-        self.progress.epochs.fetch_add(1, Ordering::Relaxed);
-        self.progress.observations.fetch_add(epoch.observations, Ordering::Relaxed);
-        self.progress.set_tally(self.core.state.recent.read().totals().tally);
+        let tally = self.core.state.recent.read().tally();
+        self.progress.note(&epoch.observed, tally, self.intake.clock.now_seconds());
         for settle in epoch.settle {
             settle.tell();
         }
@@ -404,7 +449,8 @@ impl Pipeline {
 
     async fn finish_fold(&mut self) -> Result<(), PipelineError> {
         if let Some(folding) = self.folding.take() {
-            folding.await.map_err(|panic| PipelineError::Panicked(panic.to_string()))??;
+            let took = folding.await.map_err(|panic| PipelineError::Panicked(panic.to_string()))??;
+            observe(&self.progress.metrics.fold_seconds, took);
             self.progress.folds.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
@@ -435,11 +481,7 @@ impl Pipeline {
 }
 
 impl Core {
-    fn seal(
-        &mut self,
-        now: dormouse_model::EventTime,
-        batches: Vec<Decoded>,
-    ) -> Result<Sealed, PipelineError> {
+    fn seal(&mut self, now: EventTime, batches: Vec<Decoded>) -> Result<Sealed, PipelineError> {
         self.state.last_seq += 1;
         let room = self.store.quarantine_room();
         Ok(seal(self.state.last_seq, now, &mut self.state.window, batches, room)?)
@@ -476,17 +518,22 @@ impl Core {
     }
 }
 
-/// Writes the tables, as often as it takes.
-async fn write_fold(store: Arc<dyn Store>, fold: Fold, recent: SharedRecent) -> Result<(), PipelineError> {
+/// Writes the tables, as often as it takes, and returns how long the last try took.
+async fn write_fold(
+    store: Arc<dyn Store>,
+    fold: Fold,
+    recent: SharedRecent,
+) -> Result<Duration, PipelineError> {
     let fold = Arc::new(fold);
     let mut wait = COMMIT_BACKOFF.0;
     loop {
+        let began = Instant::now();
         let (store, this_fold) = (Arc::clone(&store), Arc::clone(&fold));
         let outcome = tokio::task::spawn_blocking(move || store.fold(&this_fold)).await;
         match outcome.map_err(|panic| PipelineError::Panicked(panic.to_string()))?? {
             Commit::Committed => {
                 recent.end_fold(fold.upto);
-                return Ok(());
+                return Ok(began.elapsed());
             }
             Commit::Fenced => return Err(PipelineError::Fenced),
             Commit::Retry(reason) => {

@@ -12,14 +12,15 @@ use dormouse_store::Quarantined;
 
 use crate::epoch::{self, Decided, EpochError, Header, Unknown};
 use crate::intake::{Decoded, OwnedUnknown, Poison, RecordMark};
+use crate::metrics::Observed;
 
 /// An epoch, ready to be committed, and whom to tell when it is.
 pub(crate) struct Sealed {
     pub seq: u64,
     pub sealed_at: EventTime,
     pub body: Vec<u8>,
-    /// How many observations the body holds.
-    pub observations: u64,
+    /// What the body holds.
+    pub observed: Observed,
     pub quarantine: Vec<Quarantined>,
     pub released: Vec<i64>,
     pub settle: Vec<Settle>,
@@ -52,12 +53,13 @@ pub(crate) fn seal(
     batches: Vec<Decoded>,
     quarantine_room: u64,
 ) -> Result<Sealed, EpochError> {
-    let mut tally = Tally::default();
     let mut decisions = Vec::new();
     let mut header = Header::default();
+    let mut observed = Observed::default();
     for batch in &batches {
-        tally = tally.plus(batch.tally);
-        count_batch(batch, window, &mut decisions, &mut tally, &mut header.records);
+        let tally = count_batch(batch, window, &mut decisions, &mut header.records, &mut observed);
+        header.tally = header.tally.plus(tally);
+        observed.sources.push((Arc::clone(&batch.source), tally));
         for account in &batch.received {
             if !header.received.contains(account) {
                 header.received.push(*account);
@@ -65,7 +67,6 @@ pub(crate) fn seal(
         }
         header.unknowns.extend(batch.unknowns.iter().map(borrow_unknown));
     }
-    header.tally = tally;
     header.floor = window.floor();
     header.decisions = &decisions;
     let observations: Vec<&[u8]> = batches.iter().map(|batch| &*batch.observations).collect();
@@ -74,7 +75,7 @@ pub(crate) fn seal(
         seq,
         sealed_at,
         body,
-        observations: decisions.len() as u64,
+        observed,
         quarantine: Vec::new(),
         released: Vec::new(),
         settle: Vec::new(),
@@ -119,13 +120,15 @@ impl Sealed {
     }
 }
 
+/// Decides what of a batch counts, and returns what became of its records.
 fn count_batch(
     batch: &Decoded,
     window: &mut IdWindow,
     decisions: &mut Vec<u8>,
-    tally: &mut Tally,
     remembered: &mut Vec<([u8; 16], EventTime)>,
-) {
+    observed: &mut Observed,
+) -> Tally {
+    let mut tally = batch.tally;
     let mut marks = &*batch.marks;
     for &RecordMark { observations, several } in &batch.records {
         let (of_record, rest) = marks.split_at(observations.min(marks.len()));
@@ -133,14 +136,21 @@ fn count_batch(
         let record = Record { marks: of_record, several };
         let enter = |id, time, copies| window.enter(id, time, copies);
         let decision = decide(record, enter, |mark, counting, entered| {
-            if counting == Counting::Late {
-                tally.late_uncounted.add_one(mark.kind);
+            match counting {
+                Counting::Counted => observed.counted.add_one(mark.kind),
+                Counting::Late => {
+                    tally.late_uncounted.add_one(mark.kind);
+                    observed.late.add_one(mark.kind);
+                }
+                Counting::Duplicate | Counting::StateOnly => {}
             }
+            observed.times.push(mark.time);
             decisions.push(Decided { counting, entered }.to_byte());
         });
         tally.duplicates += u64::from(decision.duplicate);
         remembered.extend(decision.entered.map(|(id, time, _)| (id.to_bytes(), time)));
     }
+    tally
 }
 
 fn borrow_unknown(unknown: &OwnedUnknown) -> Unknown<'_> {

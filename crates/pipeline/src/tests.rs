@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use dormouse_cloudtrail::{Decoder, Limits};
 use dormouse_ledger::Counts;
+use dormouse_ledger::query::KeyQuery;
 use dormouse_model::{Clock, EventTime, ManualClock, OperationTable};
+use dormouse_simulate::records::{Generator, Mix, Shape};
 use dormouse_sources::{Acknowledge, Batch, Intake, Message, Receipt};
 use dormouse_store::{
-    Commit, EachKey, Epoch, Fold, Loaded, Reader, SqliteOptions, SqliteStore, Store, StoreError,
+    Commit, EachKey, Epoch, Fold, Loaded, Reader, Readers, SqliteOptions, SqliteStore, Store, StoreError,
     StoredQuarantined, Totals,
 };
 use tempfile::TempDir;
@@ -18,7 +20,11 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{OnPoison, Pipeline, PipelineError, PipelineOptions, read_store};
+use crate::control::Stopped;
+use crate::{
+    Control, LiveView, OnPoison, Pipeline, PipelineError, PipelineOptions, Progress, QuarantineAction,
+    QuarantineOutcome, read_store,
+};
 
 const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 
@@ -98,6 +104,9 @@ struct House {
     clock: Arc<ManualClock>,
     intake: crate::PipelineIntake,
     redrive: crate::PipelineIntake,
+    view: Arc<LiveView>,
+    control: Control,
+    progress: Arc<Progress>,
     running: JoinHandle<Result<Totals, PipelineError>>,
     stop: CancellationToken,
 }
@@ -113,6 +122,7 @@ impl House {
 
     fn open_store(store: SqliteOptions, options: PipelineOptions) -> Self {
         let (diary, is_shut) = (Diary::default(), Arc::<AtomicBool>::default());
+        let readers = Readers::of(store.path.clone());
         let store = SqliteStore::open(store).unwrap();
         let gate = Gate { store, is_shut: Arc::clone(&is_shut), diary: Arc::clone(&diary) };
         let clock = Arc::new(ManualClock::at(now()));
@@ -120,9 +130,11 @@ impl House {
         let wall: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
         let pipeline = Pipeline::open(Arc::new(gate), decoder, wall, options).unwrap();
         let (intake, redrive) = (pipeline.intake(OnPoison::Quarantine), pipeline.intake(OnPoison::Redrive));
+        let view = Arc::new(pipeline.view(readers, 90 * 86_400));
+        let (control, progress) = (pipeline.control(), pipeline.progress());
         let stop = CancellationToken::new();
         let running = tokio::spawn(pipeline.run(stop.clone()));
-        Self { diary, is_shut, clock, intake, redrive, running, stop }
+        Self { diary, is_shut, clock, intake, redrive, view, control, progress, running, stop }
     }
 
     fn batch(&self, messages: &[(u64, String)]) -> Batch {
@@ -293,8 +305,10 @@ async fn the_good_records_of_a_bad_message_count_and_the_message_is_kept_whole()
     let totals = house.stop().await;
     assert_eq!((totals.tally.read, totals.tally.quarantined, totals.tally.malformed), (2, 1, 1));
     assert_eq!(uses(&path), 1);
-    let kept = Reader::open(&path).unwrap().quarantine(0, 10).unwrap();
-    let bodies: Vec<&[u8]> = kept.iter().map(|kept| &*kept.message.body).collect();
+    let reader = Reader::open(&path).unwrap();
+    let kept = reader.quarantine(0, 10).unwrap();
+    let bodies: Vec<Vec<u8>> =
+        kept.iter().map(|kept| reader.quarantined(kept.id).unwrap().unwrap().message.body).collect();
     assert_eq!(bodies, [mixed.as_bytes(), b"junk"]);
 }
 
@@ -371,4 +385,113 @@ async fn a_stop_while_commits_are_refused_gives_up_and_acknowledges_nothing() {
     timeout(Duration::from_secs(60), house.stop()).await.expect("the stop does not wait for the store");
     assert_eq!(*diary.lock().unwrap(), []);
     assert_eq!(uses(&path), 0);
+}
+
+/// A record of everything that KMS logs, as a message.
+fn messages(seed: u64, count: usize) -> Vec<(u64, String)> {
+    let shape = Shape { keys: 20, hostile: true, ..Shape::default() };
+    let mut generator = Generator::new(seed, shape, Mix::everything());
+    (0..count as u64).map(|number| (number, generator.next_record().record)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_told_live_is_what_the_store_tells_before_and_after_a_fold() {
+    let (_folder, path) = folder();
+    let options = PipelineOptions { epoch_interval: Duration::from_millis(1), ..PipelineOptions::default() };
+    for fold_interval in [Duration::from_secs(3_600), Duration::from_millis(1)] {
+        let house = House::open(&path, PipelineOptions { fold_interval, ..options.clone() });
+        for batch in messages(fold_interval.as_secs(), 2_000).chunks(100) {
+            house.submit(batch).await;
+        }
+        house.until("all settled", |diary| acked(diary).len() == 2_000).await;
+        let (live, stored) = (&house.view, read_store(&path).unwrap());
+        let judge = live.judge();
+        let query = KeyQuery::default();
+        let selection = live.select(&query);
+        let documents = live.documents(&selection.rows(0, usize::MAX)).unwrap();
+        assert!(documents.len() > 10);
+        assert_eq!(documents, stored.keys(&query, usize::MAX, judge).keys);
+        for document in &documents {
+            let live = live.details(document.arn).unwrap().unwrap();
+            let told: u64 = live.daily.iter().map(|day| day.counts.uses).sum();
+            assert_eq!(told, document.uses, "{}", document.arn);
+            let mut stored = stored.details(document.arn, judge).unwrap().unwrap();
+            // Principals of the same second have no order between them.
+            stored.principals.sort_by_key(|one| live.principals.iter().position(|other| other == one));
+            assert_eq!(live, stored);
+        }
+        assert_eq!(live.status().unwrap(), stored.status().unwrap());
+        house.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counts_by_day_add_up_at_every_moment_while_tables_are_written() {
+    let (_folder, path) = folder();
+    let fast = Duration::from_millis(1);
+    let options = PipelineOptions { epoch_interval: fast, fold_interval: fast, ..PipelineOptions::default() };
+    let house = House::open(&path, options);
+    let (view, key) = (Arc::clone(&house.view), KEY.parse().unwrap());
+    let is_done = Arc::<AtomicBool>::default();
+    let watch = {
+        let is_done = Arc::clone(&is_done);
+        tokio::task::spawn_blocking(move || {
+            let mut looks = 0;
+            while !is_done.load(Ordering::SeqCst) {
+                if let Some(told) = view.details(key).unwrap() {
+                    let by_day: u64 = told.daily.iter().map(|day| day.counts.uses).sum();
+                    let by_principal: u64 = told.principals.iter().map(|one| one.uses).sum();
+                    assert_eq!((told.key.uses, told.key.uses), (by_day, by_principal));
+                    assert!(told.key.last_use.is_some());
+                    looks += 1;
+                }
+            }
+            looks
+        })
+    };
+    for number in 0..600 {
+        house.submit(&[used(number)]).await;
+        house.until("committed", |diary| acked(diary).len() as u64 == number + 1).await;
+    }
+    is_done.store(true, Ordering::SeqCst);
+    assert!(watch.await.unwrap() > 10);
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quarantined_message_is_tried_again_or_dropped_when_a_person_says_so() {
+    let (_folder, path) = folder();
+    let house = House::open(&path, PipelineOptions::default());
+    let tomorrow = record("tomorrow", "2026-11-23T12:00:00Z");
+    house.submit(&[(1, tomorrow), (2, "junk".into()), (3, "rubbish".into())]).await;
+    house.until("all acknowledged", |diary| acked(diary).len() == 3).await;
+    let control = house.control.clone();
+    let refused = control.quarantine(2, QuarantineAction::Retry).await.unwrap();
+    assert!(
+        matches!(&refused, QuarantineOutcome::Refused { reason, .. } if reason == "not_json"),
+        "{refused:?}"
+    );
+    assert_eq!(control.quarantine(9, QuarantineAction::Drop).await, Ok(QuarantineOutcome::NoSuchMessage));
+    assert_eq!(control.quarantine(2, QuarantineAction::Drop).await, Ok(QuarantineOutcome::Dropped));
+    house.clock.advance(2 * 86_400);
+    assert_eq!(control.quarantine(1, QuarantineAction::Retry).await, Ok(QuarantineOutcome::Applied));
+    let kept = house.view.quarantine(0, 10).unwrap();
+    assert_eq!(kept.iter().map(|kept| kept.id).collect::<Vec<_>>(), [3]);
+    house.stop().await;
+    assert_eq!(uses(&path), 1);
+    assert_eq!(control.quarantine(3, QuarantineAction::Drop).await, Err(Stopped));
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_are_measured_by_source_and_outcome() {
+    let (_folder, path) = folder();
+    let house = House::open(&path, PipelineOptions::default());
+    house.submit(&[used(1), used(1), (3, "junk".into())]).await;
+    house.until("all acknowledged", |diary| acked(diary).len() == 3).await;
+    let events = &house.progress.metrics().events;
+    let count = |outcome| events.with_label_values(&["test", outcome]).get();
+    assert_eq!((count("applied"), count("duplicate"), count("malformed")), (1, 1, 1));
+    assert_eq!(house.progress.metrics().lag.get_sample_count(), 2);
+    assert_eq!(house.progress.lag_seconds(), 3_600);
+    house.stop().await;
 }
