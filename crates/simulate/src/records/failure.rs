@@ -1,6 +1,6 @@
 //! Calls that fail, and what KMS says then.
 
-use dormouse_model::LifecycleState;
+use dormouse_model::{Kind, LifecycleState};
 
 use super::catalogue::{KeyClass, Row, Sort};
 
@@ -36,6 +36,17 @@ impl Failure {
             "User: {caller} is not authorized to perform: kms:{operation} on resource: {arn} {reason}"
         );
         Self { code, message }
+    }
+}
+
+/// What a call says about the keys that it names; `None` if nothing.
+pub(crate) fn said_kind(row: &Row, failure: Option<&Failure>) -> Option<Kind> {
+    match (row.sort, failure) {
+        (_, Some(failure)) if failure.is_dry_run() => None,
+        (Sort::Use(_) | Sort::ReEncrypt, None) => Some(Kind::Use),
+        (Sort::Use(_) | Sort::ReEncrypt, Some(_)) => Some(Kind::Attempt),
+        (Sort::Change | Sort::ServiceEvent, None) => Some(Kind::Change),
+        _ => None,
     }
 }
 

@@ -367,12 +367,8 @@ impl Generator {
 
     fn says(&self, call: &Call<'_>, keys: &[usize]) -> Vec<Said> {
         let failure = call.failure.as_ref();
-        let kind = match (call.row.sort, failure) {
-            (_, Some(failure)) if failure.is_dry_run() => return Vec::new(),
-            (Sort::Use(_) | Sort::ReEncrypt, None) => Kind::Use,
-            (Sort::Use(_) | Sort::ReEncrypt, Some(_)) => Kind::Attempt,
-            (Sort::Change | Sort::ServiceEvent, None) => Kind::Change,
-            _ => return Vec::new(),
+        let Some(kind) = failure::said_kind(call.row, failure) else {
+            return Vec::new();
         };
         let wanted = failure.is_some_and(Failure::shows_need);
         keys.iter().map(|&key| Said { key: self.world.keys[key].arn, kind, wanted }).collect()

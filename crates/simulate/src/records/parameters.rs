@@ -288,7 +288,7 @@ fn response(random: &mut fastrand::Rng, asked: &Asked<'_>, key: &Key) -> Option<
     let arn = &*key.arn_text;
     let answer = match asked.operation {
         "CreateKey" => object_text(|response| {
-            response.raw("keyMetadata", metadata(key.arn, arn, key.class, "", asked.time))
+            response.raw("keyMetadata", metadata(key.arn, arn, key.class, "", asked.time));
         }),
         "ReplicateKey" => object_text(|response| {
             let replica = arn.replacen(key.arn.region().name(), asked.other, 1);
