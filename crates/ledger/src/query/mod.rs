@@ -6,6 +6,8 @@
 mod filter;
 mod pattern;
 mod select;
+#[cfg(test)]
+mod tests;
 
 pub use filter::{KeyFilter, TagFilter};
 pub use pattern::Pattern;
