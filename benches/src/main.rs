@@ -4,7 +4,7 @@
 //! their medians. A figure is printed with the ratio that the project aims for; where it is missed, the run still
 //! succeeds: a bench reports, tests judge.
 //!
-//! `dormouse-benches NAME…` runs only these: decode, replay, gunzip, drain, million.
+//! `dormouse-benches NAME…` runs only these: decode, replay, gunzip, drain, million, serve.
 
 mod decode;
 mod drain;
@@ -12,6 +12,7 @@ mod gunzip;
 mod million;
 mod paired;
 mod replay;
+mod serve;
 
 use anyhow::bail;
 
@@ -19,7 +20,7 @@ use anyhow::bail;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const ALL: [&str; 5] = ["decode", "replay", "gunzip", "drain", "million"];
+const ALL: [&str; 6] = ["decode", "replay", "gunzip", "drain", "million", "serve"];
 
 fn main() -> anyhow::Result<()> {
     let mut names: Vec<String> = std::env::args().skip(1).collect();
@@ -38,6 +39,7 @@ fn main() -> anyhow::Result<()> {
             "gunzip" => gunzip::bench()?,
             "drain" => drain::bench()?,
             "million" => million::bench()?,
+            "serve" => serve::bench()?,
             other => bail!("there is no bench {other:?}; there are {}", ALL.join(", ")),
         }
     }

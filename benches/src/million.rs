@@ -20,7 +20,9 @@ use crate::paired::{print_bounded, time};
 /// The argument by which this program calls itself.
 pub(crate) const CHILD: &str = "--measure-start";
 
-const KEYS: u32 = 1_000_000;
+pub(crate) const KEYS: u32 = 1_000_000;
+/// The keys were last used within the day after this second.
+pub(crate) const FIRST_USE: u32 = 1_790_000_000;
 const KEYS_A_FOLD: u32 = 50_000;
 
 pub(crate) fn bench() -> anyhow::Result<()> {
@@ -39,7 +41,7 @@ pub(crate) fn bench() -> anyhow::Result<()> {
 }
 
 /// Writes the store as a running instance would: by folds.
-fn fill(path: &Path) -> anyhow::Result<()> {
+pub(crate) fn fill(path: &Path) -> anyhow::Result<()> {
     let store = SqliteStore::open(SqliteOptions::at(path))?;
     let ledger = Ledger::<Rank>::new(Bounds::default());
     let window = IdWindow::new(1);
@@ -55,14 +57,18 @@ fn fill(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn use_key(number: u32, ledger: &Ledger<Rank>, delta: &mut Delta) -> anyhow::Result<()> {
+/// The key of this number.
+pub(crate) fn arn(number: u32) -> String {
     let account = 111_122_223_333u64 + u64::from(number % 1_000);
-    let arn = format!("arn:aws:kms:eu-west-1:{account:012}:key/{number:08x}-1111-2222-3333-{number:012x}");
+    format!("arn:aws:kms:eu-west-1:{account:012}:key/{number:08x}-1111-2222-3333-{number:012x}")
+}
+
+fn use_key(number: u32, ledger: &Ledger<Rank>, delta: &mut Delta) -> anyhow::Result<()> {
     let event_id = format!("{number:08x}-aaaa-bbbb-cccc-{number:012x}");
     let observation = Observation {
-        key: arn.parse::<KeyArn>()?,
+        key: arn(number).parse::<KeyArn>()?,
         kind: Kind::Use,
-        time: EventTime::from_seconds(1_790_000_000 + number % 86_400),
+        time: EventTime::from_seconds(FIRST_USE + number % 86_400),
         operation: "Decrypt",
         event_id: &event_id,
         shared_id: None,
