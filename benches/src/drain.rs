@@ -96,12 +96,10 @@ async fn with_full_queue<F: Future<Output = anyhow::Result<Drained>>>(
     let aws = AwsOptions {
         region: Some("eu-west-1".into()),
         endpoint_url: Some(double.endpoint().to_owned()),
-        profile: None,
+        is_double: true,
+        ..AwsOptions::default()
     };
-    let config = dormouse_aws::load_config(&aws).await?.into_builder();
-    let credentials = aws_sdk_sqs::config::Credentials::new("bench", "bench", None, None, "bench");
-    let provider = aws_sdk_sqs::config::SharedCredentialsProvider::new(credentials);
-    let client = Client::new(&config.credentials_provider(provider).build());
+    let client = Client::new(&dormouse_aws::load_config(&aws).await?);
     let scene = Arc::new(Scene { double, queue, client });
     drain(scene).await
 }

@@ -7,7 +7,12 @@
 
 use std::sync::OnceLock;
 
+use aws_config::retry::RetryConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_async::rt::sleep::default_async_sleep;
+use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Connector, ConnectorBuilder};
@@ -28,6 +33,8 @@ pub struct AwsOptions {
     pub endpoint_url: Option<String>,
     /// The profile in the shared configuration files; otherwise `AWS_PROFILE`, else `default`.
     pub profile: Option<String>,
+    /// The endpoint is a double on this machine: nobody's credentials, no proxy, nothing from environment or files.
+    pub is_double: bool,
 }
 
 /// Why no configuration could be built.
@@ -52,7 +59,11 @@ pub enum ConfigError {
 /// If an option cannot be right, or if no Region is known.
 pub async fn load_config(options: &AwsOptions) -> Result<SdkConfig, ConfigError> {
     options.validate()?;
-    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(shared_http_client());
+    if options.is_double {
+        return double_config(options);
+    }
+    let http_client = shared_http_client(ProxyConfig::from_env());
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client);
     if let Ok(name) = AppName::new(APP_NAME) {
         loader = loader.app_name(name);
     }
@@ -70,6 +81,21 @@ pub async fn load_config(options: &AwsOptions) -> Result<SdkConfig, ConfigError>
         return Err(ConfigError::NoRegion);
     }
     Ok(config)
+}
+
+fn double_config(options: &AwsOptions) -> Result<SdkConfig, ConfigError> {
+    let region = options.region.clone().ok_or(ConfigError::NoRegion)?;
+    let nobody = Credentials::new("nobody", "nobody", None, None, "double");
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(region))
+        .credentials_provider(SharedCredentialsProvider::new(nobody))
+        .http_client(shared_http_client(ProxyConfig::disabled()))
+        .retry_config(RetryConfig::standard())
+        .time_source(SharedTimeSource::new(SystemTimeSource::new()));
+    config.set_endpoint_url(options.endpoint_url.clone());
+    config.set_sleep_impl(default_async_sleep());
+    Ok(config.build())
 }
 
 /// The same configuration, for a service in another Region.
@@ -97,18 +123,23 @@ impl AwsOptions {
 }
 
 /// One HTTP client with one connection pool. The first client that uses it decides about the connect timeout.
-fn shared_http_client() -> SharedHttpClient {
+fn shared_http_client(proxy: ProxyConfig) -> SharedHttpClient {
     let connector: OnceLock<SharedHttpConnector> = OnceLock::new();
     http_client_fn(move |settings, components| {
-        connector.get_or_init(|| SharedHttpConnector::new(new_connector(settings, components))).clone()
+        let new = || SharedHttpConnector::new(new_connector(settings, components, proxy.clone()));
+        connector.get_or_init(new).clone()
     })
 }
 
-fn new_connector(settings: &HttpConnectorSettings, components: &RuntimeComponents) -> Connector {
+fn new_connector(
+    settings: &HttpConnectorSettings,
+    components: &RuntimeComponents,
+    proxy: ProxyConfig,
+) -> Connector {
     let mut builder = ConnectorBuilder::default()
         .tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc))
         .connector_settings(settings.clone())
-        .proxy_config(ProxyConfig::from_env());
+        .proxy_config(proxy);
     builder.set_sleep_impl(components.sleep_impl());
     builder.build()
 }
@@ -121,7 +152,7 @@ mod tests {
         AwsOptions {
             region: Some(region.to_owned()),
             endpoint_url: endpoint_url.map(str::to_owned),
-            profile: None,
+            ..AwsOptions::default()
         }
     }
 
@@ -135,6 +166,14 @@ mod tests {
         let elsewhere = config_for_region(&config, "us-east-1");
         assert_eq!(elsewhere.region().unwrap().as_ref(), "us-east-1");
         assert_eq!(elsewhere.endpoint_url(), Some("http://127.0.0.1:1"));
+    }
+
+    #[tokio::test]
+    async fn a_double_gets_nobodys_credentials() {
+        let url = Some("http://127.0.0.1:1");
+        let config = load_config(&AwsOptions { is_double: true, ..options("eu-west-1", url) }).await.unwrap();
+        assert_eq!((config.region().unwrap().as_ref(), config.endpoint_url()), ("eu-west-1", url));
+        assert!(config.credentials_provider().is_some());
     }
 
     #[tokio::test]

@@ -127,7 +127,7 @@ impl Sources {
         options.visibility_timeout = config.visibility_timeout;
         options.wait_time = config.wait_time;
         let region = config.region.clone().or_else(|| options.region().map(|region| region.to_string()));
-        let aws = AwsOptions { region, endpoint_url: config.endpoint_url.clone(), profile: None };
+        let aws = AwsOptions { region, endpoint_url: config.endpoint_url.clone(), ..AwsOptions::default() };
         let sdk = dormouse_aws::load_config(&aws).await.with_context(|| format!("source {}", config.name))?;
         let source = SqsSource::new(&aws_sdk_sqs::Client::new(&sdk), options);
         report_queue(&source, &config.name).await;

@@ -212,11 +212,13 @@ proptest! {
 #[test]
 fn pages_stay_the_same_whatever_is_written_meanwhile() {
     let ledger = Ledger::<Evidence>::new(Bounds::default());
-    (0..10).for_each(|number| apply(&ledger, number, (number, 0, 900 + number as u32)));
+    (0..10).zip(900..).for_each(|(number, time)| apply(&ledger, number, (number, 0, time)));
     for sort in SortBy::ALL {
         let selection = select(&ledger, &KeyQuery { sort, ..KeyQuery::default() }, JUDGE);
         let before = selection.rows(0, 100);
-        (0..10).for_each(|number| apply(&ledger, 100 + number, (number, 0, 950 - number as u32)));
+        (0..10)
+            .zip((940..950).rev())
+            .for_each(|(number, time)| apply(&ledger, 100 + number, (number, 0, time)));
         apply(&ledger, 200, (11, 0, 990));
         assert_eq!(selection.rows(0, 100), before);
     }

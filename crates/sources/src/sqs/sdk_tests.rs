@@ -28,7 +28,7 @@ async fn client_for(double: &SqsDouble) -> Client {
     let options = AwsOptions {
         region: Some("eu-west-1".to_owned()),
         endpoint_url: Some(double.endpoint().to_owned()),
-        profile: None,
+        ..AwsOptions::default()
     };
     let config = load_config(&options).await.unwrap();
     let credentials = Credentials::new("AKIAEXAMPLE", "secret", None, None, "test");
