@@ -55,7 +55,7 @@ async fn scene_with(organisation: OrganisationOptions, options: AwsDoubleOptions
         start: NOW.minus(30 * 86_400),
         live_from: NOW,
         history_rate: 0.002,
-        live_rate: 1.0,
+        live_rate: 0.01,
         ..organisation
     });
     organisation.advance_to(NOW);

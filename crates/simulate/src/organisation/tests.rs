@@ -13,7 +13,12 @@ const NOW: EventTime = EventTime::from_seconds(1_793_491_200);
 const HOUR: u32 = 3_600;
 const DAY: u32 = 86_400;
 
+/// A month like the usual one, and then less traffic than that.
 fn options() -> OrganisationOptions {
+    OrganisationOptions { live_rate: 2.0, ..usual() }
+}
+
+fn usual() -> OrganisationOptions {
     OrganisationOptions::new(Arc::new(ManualClock::at(NOW)))
 }
 
@@ -27,7 +32,7 @@ fn parse(generated: &Generated) -> Value {
 
 #[test]
 fn a_month_and_a_minute_have_the_usual_size() {
-    let organisation = Organisation::new(options());
+    let organisation = Organisation::new(usual());
     let records = organisation.advance_to(NOW);
     assert!((20_000..40_000).contains(&records.len()), "{}", records.len());
     let bytes = records.iter().map(|one| one.record.len()).sum::<usize>() / records.len();
