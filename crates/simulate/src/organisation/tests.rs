@@ -98,7 +98,11 @@ fn every_cadence_shows_what_it_promises() {
     assert!(of(Cadence::Dead, &|key| key.uses > 0) && of(Cadence::Dead, &|key| key.uses == 0));
     assert!(of(Cadence::Seasonal, &|key| key.uses > 0) && of(Cadence::Seasonal, &|key| key.uses == 0));
     assert!(truth.keys.iter().any(|key| key.key.is_multi_region()));
-    assert!(truth.keys.iter().any(|key| key.created >= organisation.options().start));
+    let is_young = |key: &&KeyTruth| key.created >= organisation.options().start;
+    assert!(truth.keys.iter().filter(is_young).count() > 5);
+    assert!(
+        truth.keys.iter().filter(is_young).all(|key| last_use(key).is_none_or(|used| used >= key.created))
+    );
 }
 
 #[test]
