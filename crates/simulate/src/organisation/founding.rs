@@ -144,13 +144,13 @@ impl Founder {
             18 => KeyClass::Asymmetric,
             _ => KeyClass::Symmetric,
         };
-        // Made during history: some, but not those whose story begins before it.
-        let is_young =
-            place % 7 == 6 && !matches!(cadence, Cadence::Seasonal | Cadence::Dead | Cadence::Service);
+        let multi_region = place % 20 == 10 && self.state.regions.len() > 1;
+        // Made during history: some, but not those whose story begins before it, and none with replicas.
+        let is_old = matches!(cadence, Cadence::Seasonal | Cadence::Dead | Cadence::Service);
+        let is_young = place % 7 == 6 && !is_old && !multi_region;
         let age = self.random.u32(120..1_300) * DAY_SECONDS;
         let young = self.random.f64() * 0.3 + 0.02;
         let created = if is_young { self.moment(young) } else { self.start.minus(age) };
-        let multi_region = place % 20 == 10 && self.state.regions.len() > 1;
         let design = Design {
             place,
             cadence,
@@ -208,9 +208,6 @@ impl Founder {
         let id = self.state.keys[primary].arn.id();
         let replica = self.add_named(&Design { created: design.created.plus(DAY_SECONDS), ..design }, &id);
         self.state.keys[replica].primary = false;
-        // A replica that is younger than history needs no CreateKey of its own: it was replicated.
-        self.director.actors[replica].script.retain(|(_, step)| !matches!(step, Step::Create));
-        self.state.shelve(replica);
     }
 
     fn add_named(&mut self, design: &Design, id: &str) -> usize {

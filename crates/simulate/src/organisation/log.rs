@@ -218,7 +218,9 @@ impl State {
             };
             self.keys[place].tally.enter(said.kind, said.wanted, evidence);
             if said.kind == Kind::Use && call.row.name != "GetPublicKey" {
-                let event_id = if has_second_copy { ids.second_event } else { ids.event };
+                // KMS names the event as the key's owner knows it.
+                let is_own = said.key.account() == call.caller.account;
+                let event_id = if has_second_copy && !is_own { ids.second_event } else { ids.event };
                 let (time, operation, request_id) = (call.time, call.row.name, ids.request);
                 self.remember(place, Remembered { time, operation, event_id, request_id });
             }

@@ -4,7 +4,7 @@
 //! them), a KMS that shows the same keys as the records speak of, and somebody who knows what really happened. An
 //! [`Organisation`] is all three from one seed. [`Organisation::advance_to`] lets its people and programs go about their
 //! business up to a moment and hands out the CloudTrail records of it; [`Organisation::truth`] tells what happened;
-//! the doubles of AWS serves KMS, STS and Organizations from the same state, and calls made there become records
+//! [`crate::aws::AwsDouble`] serves KMS, STS and Organizations from the same state, and calls made there become records
 //! and truth like all others.
 //!
 //! Promises: the same options give the same records, however far the organisation is advanced at a time, as long as
@@ -28,6 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use dormouse_model::{AccountId, Clock, EventTime, KeyArn, Region, WallClock};
 use serde_json::Value;
 
+use crate::records::failure::Failure;
 use crate::records::{Generated, catalogue};
 use director::Director;
 use log::{Call, Ids, Refused};
@@ -225,6 +226,24 @@ impl Inner {
         self.director.run(&mut self.state, time);
     }
 
+    /// Logs a call from outside that is refused whatever it asks for. Returns its request id.
+    pub(crate) fn refuse(
+        &mut self,
+        row: &'static catalogue::Row,
+        request: &Value,
+        caller: &Caller,
+        now: EventTime,
+        failure: Failure,
+    ) -> u128 {
+        self.catch_up(now);
+        let time = self.state.now.max(now);
+        let call = Call { row, request, caller, time };
+        let ids = Ids::roll(&mut self.random);
+        let keys = self.state.named_keys(&call);
+        self.state.log(&call, &Err(Refused { failure, keys }), ids);
+        ids.request
+    }
+
     /// Carries out a call from outside at `now` (or, if the organisation is further, then) and logs it. Returns the
     /// request id with the outcome.
     pub(crate) fn call(
@@ -239,7 +258,10 @@ impl Inner {
         let call = Call { row, request, caller, time };
         let ids = Ids::roll(&mut self.random);
         let outcome = self.state.perform(&call, &mut self.random);
-        self.state.log(&call, &outcome, ids);
+        // What the double cannot do would have succeeded at AWS: no record says anything else.
+        if !outcome.as_ref().is_err_and(|refused| refused.failure.code == "UnknownOperationException") {
+            self.state.log(&call, &outcome, ids);
+        }
         if let Ok(done) = &outcome {
             for &place in &done.keys {
                 if row.name == "ScheduleKeyDeletion" {

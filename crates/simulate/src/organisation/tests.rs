@@ -13,7 +13,12 @@ const NOW: EventTime = EventTime::from_seconds(1_793_491_200);
 const HOUR: u32 = 3_600;
 const DAY: u32 = 86_400;
 
+/// A month like the usual one, and then less traffic than that.
 fn options() -> OrganisationOptions {
+    OrganisationOptions { live_rate: 2.0, ..usual() }
+}
+
+fn usual() -> OrganisationOptions {
     OrganisationOptions::new(Arc::new(ManualClock::at(NOW)))
 }
 
@@ -27,7 +32,7 @@ fn parse(generated: &Generated) -> Value {
 
 #[test]
 fn a_month_and_a_minute_have_the_usual_size() {
-    let organisation = Organisation::new(options());
+    let organisation = Organisation::new(usual());
     let records = organisation.advance_to(NOW);
     assert!((20_000..40_000).contains(&records.len()), "{}", records.len());
     let bytes = records.iter().map(|one| one.record.len()).sum::<usize>() / records.len();
@@ -93,7 +98,11 @@ fn every_cadence_shows_what_it_promises() {
     assert!(of(Cadence::Dead, &|key| key.uses > 0) && of(Cadence::Dead, &|key| key.uses == 0));
     assert!(of(Cadence::Seasonal, &|key| key.uses > 0) && of(Cadence::Seasonal, &|key| key.uses == 0));
     assert!(truth.keys.iter().any(|key| key.key.is_multi_region()));
-    assert!(truth.keys.iter().any(|key| key.created >= organisation.options().start));
+    let is_young = |key: &&KeyTruth| key.created >= organisation.options().start;
+    assert!(truth.keys.iter().filter(is_young).count() > 5);
+    assert!(
+        truth.keys.iter().filter(is_young).all(|key| last_use(key).is_none_or(|used| used >= key.created))
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ use dormouse_model::{AccountId, EventTime};
 use super::json::object_text;
 
 /// A caller. Its identity is ready as JSON.
+#[derive(Clone)]
 pub(crate) struct Principal {
     pub(crate) identity: String,
     /// The ARN that an error message names.

@@ -19,6 +19,7 @@ use crate::records::failure::Failure;
 
 pub(crate) use crypto::seal;
 pub(crate) use manage::{new_key, policy};
+pub(crate) use paging::{Limits, page};
 
 /// Why a call failed, before any key was found.
 pub(crate) struct Refusal(pub(crate) Failure);

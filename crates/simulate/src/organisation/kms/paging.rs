@@ -9,19 +9,19 @@ use super::{Refusal, refuse};
 
 /// How long the pages of an operation may be.
 #[derive(Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) usual: usize,
-    pub(super) most: usize,
+pub(crate) struct Limits {
+    pub(crate) usual: usize,
+    pub(crate) most: usize,
 }
 
 /// One page: its items and the marker of the next, if there is one.
-pub(super) struct Page<T> {
-    pub(super) items: Vec<T>,
-    pub(super) next: Option<String>,
+pub(crate) struct Page<T> {
+    pub(crate) items: Vec<T>,
+    pub(crate) next: Option<String>,
 }
 
 /// The page that the request asks for. `items` are sorted by the text that `name` gives.
-pub(super) fn page<T>(
+pub(crate) fn page<T>(
     request: &Value,
     limits: Limits,
     items: impl IntoIterator<Item = T>,
@@ -43,7 +43,7 @@ pub(super) fn page<T>(
 }
 
 /// The answer with the page in it under `name`, and `Truncated` and `NextMarker` beside it.
-pub(super) fn answer(name: &str, page: Page<Value>) -> Value {
+pub(crate) fn answer(name: &str, page: Page<Value>) -> Value {
     let mut answer = json!({ name: page.items, "Truncated": page.next.is_some() });
     if let Some(next) = page.next {
         answer["NextMarker"] = next.into();
@@ -95,7 +95,7 @@ fn invalid_marker() -> Refusal {
 
 impl<T> Page<T> {
     /// The same page with other items.
-    pub(super) fn map<U>(self, other: impl FnMut(T) -> U) -> Page<U> {
+    pub(crate) fn map<U>(self, other: impl FnMut(T) -> U) -> Page<U> {
         Page { items: self.items.into_iter().map(other).collect(), next: self.next }
     }
 }
