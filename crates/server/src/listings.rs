@@ -81,12 +81,8 @@ impl Listings {
             // Rows are numbered by 32 bits, so places are, too.
             place: u32::try_from(place).unwrap_or(u32::MAX),
         };
-        let listing = Listing {
-            selection,
-            question: cursor.question,
-            last_used: Instant::now(),
-            is_continued: false,
-        };
+        let listing =
+            Listing { selection, question: cursor.question, last_used: Instant::now(), is_continued: false };
         let mut kept = self.lock();
         self.make_room(&mut kept, listing.selection.bytes());
         kept.insert(cursor.listing, listing);

@@ -66,7 +66,9 @@ impl Code {
             Self::BadCursor => ("bad_cursor", StatusCode::BAD_REQUEST, "The cursor is none of this question"),
             Self::BadKeyArn => ("bad_key_arn", StatusCode::BAD_REQUEST, "This is no key ARN"),
             Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "A token is needed"),
-            Self::ForeignOrigin => ("foreign_origin", StatusCode::FORBIDDEN, "The request comes from elsewhere"),
+            Self::ForeignOrigin => {
+                ("foreign_origin", StatusCode::FORBIDDEN, "The request comes from elsewhere")
+            }
             Self::NoSuchRoute => ("no_such_route", StatusCode::NOT_FOUND, "There is nothing here"),
             Self::NoSuchKey => ("no_such_key", StatusCode::NOT_FOUND, "No such key is known"),
             Self::OnlyAttempts => {
@@ -95,10 +97,12 @@ impl Code {
         }
     }
 
+    #[cfg(test)]
     pub(crate) const fn name(self) -> &'static str {
         self.row().0
     }
 
+    #[cfg(test)]
     pub(crate) const fn status(self) -> StatusCode {
         self.row().1
     }
