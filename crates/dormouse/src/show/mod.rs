@@ -2,12 +2,11 @@
 
 pub(crate) mod csv;
 pub(crate) mod json;
-mod printable;
 pub(crate) mod table;
 
 use std::io::Write;
 
-pub(crate) use printable::printable;
+pub(crate) use dormouse_model::printable;
 
 /// A line on standard output.
 pub(crate) fn say(line: &str) -> std::io::Result<()> {

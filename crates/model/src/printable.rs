@@ -1,9 +1,9 @@
-//! Text that an attacker may have chosen, made harmless for a terminal.
+//! Text that an attacker may have chosen, made harmless for where people read it: terminals, dashboards, logs.
 
 use std::borrow::Cow;
 
-/// The text with everything that a terminal would obey, or that would reorder a line, written as an escape.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+/// The text with everything that a terminal would obey, or that would reorder or hide part of a line, written as an escape.
+pub fn printable(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_harmless) {
         return Cow::Borrowed(text);
     }
