@@ -1,6 +1,8 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -24,6 +26,8 @@ const EXIT_CODES: &str = "Exit status: 0 done; 1 failed; 2 some input of a repla
 pub(crate) enum Command {
     /// Consume events until stopped (SIGTERM or SIGINT).
     Run,
+    /// Show Dormouse at work on a synthetic organisation: everything real but AWS.
+    Demo(DemoArgs),
     /// Read CloudTrail files and print the last use of every key in them; needs no AWS.
     Replay(ReplayArgs),
     /// Check the configuration and say what it means.
@@ -54,6 +58,28 @@ pub(crate) struct ReplayArgs {
     /// Take FILE's [operations] and [verdicts] into account (see --config).
     #[arg(long)]
     pub(crate) use_config: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// End by itself after this time of live traffic, e.g. 30s; otherwise at Ctrl-C.
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) until: Option<Duration>,
+    /// Keep the store and the log in this folder; otherwise they go with the demo.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Where the server listens; another port is taken if this one is not free.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9774")]
+    pub(crate) listen: SocketAddr,
+    /// Another seed makes another organisation.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// About how many keys the organisation has.
+    #[arg(long, value_name = "N", default_value_t = 150, value_parser = clap::value_parser!(u32).range(12..=20_000))]
+    pub(crate) keys: u32,
+    /// Live events a second, about.
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=5_000))]
+    pub(crate) rate: u32,
 }
 
 /// Where a command that only reads finds its data.

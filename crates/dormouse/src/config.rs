@@ -362,6 +362,11 @@ const SETTINGS: &[(&str, &str, Form)] = &[
 const TOKEN_VARIABLE: &str = "DORMOUSE_HTTP_TOKEN";
 
 impl Config {
+    /// The defaults, and one queue.
+    pub(crate) fn for_queue(name: &str, queue_url: &str) -> Self {
+        Self { sources: vec![SourceConfig::for_queue(name, queue_url)], ..Self::default() }
+    }
+
     /// Reads and checks the file at `path`, with the process's `DORMOUSE_…` variables on top.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| {
@@ -427,6 +432,21 @@ impl Config {
 }
 
 impl SourceConfig {
+    /// The defaults for this queue.
+    fn for_queue(name: &str, queue_url: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: SourceKind::Sqs,
+            queue_url: queue_url.to_owned(),
+            region: None,
+            endpoint_url: None,
+            max_pollers: default_pollers(),
+            visibility_timeout: default_visibility(),
+            wait_time: default_wait(),
+            on_poison: OnPoison::default(),
+        }
+    }
+
     fn check(&self) -> anyhow::Result<()> {
         let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         if self.name.is_empty() || self.name.len() > 64 || !self.name.bytes().all(is_name) {

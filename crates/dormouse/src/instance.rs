@@ -14,7 +14,7 @@ use dormouse_aws::AwsOptions;
 use dormouse_cloudtrail::{Decoder, Limits};
 use dormouse_model::{Clock, WallClock};
 use dormouse_pipeline::{
-    Control, LiveView, OnPoison, Pipeline, PipelineError, PipelineIntake, PipelineOptions, Progress,
+    LiveView, OnPoison, Pipeline, PipelineError, PipelineIntake, PipelineOptions, Progress,
 };
 use dormouse_server::{Instance, Lifecycle, Server, SourceState, SourceStates, Stage};
 use dormouse_sources::SourceError;
@@ -56,12 +56,6 @@ pub(crate) struct RunningInstance {
     pub(crate) view: Arc<LiveView>,
     /// What the pipeline has done.
     pub(crate) progress: Arc<Progress>,
-    /// A way to ask the pipeline for something.
-    #[expect(dead_code, reason = "for commands that drive an instance from inside")]
-    pub(crate) control: Control,
-    /// Everybody's metrics.
-    #[expect(dead_code, reason = "for commands that drive an instance from inside")]
-    pub(crate) registry: Registry,
     /// The sources.
     pub(crate) sources: Arc<SourceStates>,
     /// Cancelling it begins the drain.
@@ -95,13 +89,12 @@ impl RunningInstance {
             view: Arc::new(pipeline.view(readers, seconds(config.verdicts.idle_after))),
             progress: pipeline.progress(),
             control: pipeline.control(),
-            registry: Registry::new(),
+            registry: registry(&pipeline)?,
             sources: Arc::default(),
             lifecycle: Arc::default(),
             version: env!("CARGO_PKG_VERSION"),
             started,
             clock,
-            lag: None,
         };
         let keys = instance.view.ledger().len();
         tracing::info!(store = %config.store.path.display(), keys, "the store is open");
@@ -120,8 +113,8 @@ impl RunningInstance {
             server_stop,
             grace: config.ingest.shutdown_grace,
         };
-        let Instance { view, progress, control, registry, sources, lifecycle, .. } = instance;
-        let mut running = Self { url, view, progress, control, registry, sources, stopping, parts };
+        let Instance { view, progress, sources, lifecycle, .. } = instance;
+        let mut running = Self { url, view, progress, sources, stopping, parts };
         for source in &config.sources {
             if let Err(error) = running.start_source(source, &intakes, &aws).await {
                 // What has been started already ends in order; the first error is the one to tell.
@@ -187,6 +180,13 @@ impl RunningInstance {
         sources_ended?;
         totals
     }
+}
+
+/// Where everybody's metrics come together; the server adds its own.
+fn registry(pipeline: &Pipeline) -> anyhow::Result<Registry> {
+    let registry = Registry::new();
+    pipeline.progress().metrics().register(&registry)?;
+    Ok(registry)
 }
 
 /// Starts the server and says where it listens; `None` if there shall be none.

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Run => with_config(&cli, commands::run::run),
         Command::Check => with_config(&cli, |config| commands::check::check(&config, &cli.config)),
+        Command::Demo(ref args) => finish(commands::demo::demo(args)),
         Command::Replay(ref args) if args.use_config => {
             with_config(&cli, |config| commands::replay::replay(args, &config))
         }

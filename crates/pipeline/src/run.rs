@@ -122,7 +122,7 @@ impl Progress {
 
     /// Observations committed by this process, duplicates included.
     pub fn observations(&self) -> u64 {
-        self.observations.load(Ordering::Relaxed)
+        self.observations.load(Ordering::Acquire)
     }
 
     /// Times the tables were written by this process.
@@ -135,9 +135,9 @@ impl Progress {
         self.paused.load(Ordering::Relaxed)
     }
 
-    /// Seconds from event to commit, the mean of the last epoch that had observations.
-    pub fn lag_seconds(&self) -> u32 {
-        self.lag_seconds.load(Ordering::Relaxed)
+    /// Seconds from event to commit, the mean of the last epoch that had observations; `None` before the first.
+    pub fn lag_seconds(&self) -> Option<u32> {
+        (self.observations() > 0).then(|| self.lag_seconds.load(Ordering::Relaxed))
     }
 
     /// What became of the records, since the store was made.
@@ -163,11 +163,11 @@ impl Progress {
         }
         self.metrics.note_observations(observed, now);
         let count = observed.times.len() as u64;
-        self.observations.fetch_add(count, Ordering::Relaxed);
         let sum: u64 = observed.times.iter().map(|&time| u64::from(now.seconds_since(time))).sum();
         if let Some(mean) = sum.checked_div(count) {
             self.lag_seconds.store(u32::try_from(mean).unwrap_or(u32::MAX), Ordering::Relaxed);
         }
+        self.observations.fetch_add(count, Ordering::Release);
     }
 }
 

@@ -492,6 +492,6 @@ async fn records_are_measured_by_source_and_outcome() {
     let count = |outcome| events.with_label_values(&["test", outcome]).get();
     assert_eq!((count("applied"), count("duplicate"), count("malformed")), (1, 1, 1));
     assert_eq!(house.progress.metrics().lag.get_sample_count(), 2);
-    assert_eq!(house.progress.lag_seconds(), 3_600);
+    assert_eq!(house.progress.lag_seconds(), Some(3_600));
     house.stop().await;
 }

@@ -29,12 +29,7 @@ pub struct Instance {
     pub started: EventTime,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// How far the last committed events lie back, if somebody measures it.
-    pub lag: Option<Lag>,
 }
-
-/// Tells how many seconds lay between the latest events and their commit; `None` before the first.
-pub type Lag = Arc<dyn Fn() -> Option<f64> + Send + Sync>;
 
 /// Where a process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod check;
+pub(crate) mod demo;
 pub(crate) mod keys;
 pub(crate) mod quarantine;
 pub(crate) mod replay;

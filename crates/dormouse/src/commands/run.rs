@@ -40,7 +40,8 @@ async fn consume(config: Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
+/// Cancels `stop` at SIGTERM and SIGINT.
+pub(super) fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {

@@ -49,7 +49,7 @@ pub struct InstanceDocument {
     /// Times the tables were written since the start.
     pub folds: u64,
     /// Seconds between the latest events and their commit; null if not known.
-    pub lag_seconds: Option<f64>,
+    pub lag_seconds: Option<u32>,
     /// The sources.
     pub sources: Vec<SourceDocument>,
 }
@@ -108,7 +108,7 @@ impl InstanceDocument {
             epochs: progress.epochs(),
             observations: progress.observations(),
             folds: progress.folds(),
-            lag_seconds: instance.lag.as_ref().and_then(|lag| lag()),
+            lag_seconds: instance.progress.lag_seconds(),
             sources: instance.sources.all().iter().map(SourceDocument::of).collect(),
         }
     }

@@ -1,0 +1,274 @@
+//! `dormouse demo`: everything real but AWS.
+//!
+//! A synthetic organisation lives on this machine; its events go through a queue on loopback into the very pipeline that
+//! `dormouse run` is made of, on its defaults. First a month of history, then live traffic with a small story in it. At
+//! the end, what Dormouse says of every key is held against what really happened; a difference is a failure.
+
+mod account;
+mod screen;
+mod story;
+mod world;
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use dormouse_aws::AwsOptions;
+use dormouse_ledger::KeyDocument;
+use dormouse_ledger::query::KeyQuery;
+use dormouse_model::{Clock, WallClock};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::DemoArgs;
+use crate::config::Config;
+use crate::instance::{RunningInstance, Surroundings};
+use crate::logging;
+use crate::show::say;
+use account::Account;
+use screen::{Figures, Screen};
+use story::Story;
+use world::World;
+
+/// How often live events are delivered.
+const DELIVERY: Duration = Duration::from_millis(200);
+/// How often the screen is drawn.
+const DRAWING: Duration = Duration::from_millis(500);
+/// How long the last events may take to be applied.
+const SETTLING: Duration = Duration::from_secs(120);
+
+/// Runs until the time is up or a signal comes.
+pub(crate) fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+    let folder = Folder::of(args.data.as_deref())?;
+    let log = folder.path().join("demo.log");
+    logging::start_in_file(&log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(show(args, &folder, &log))
+}
+
+/// Where the demo keeps its store: a folder that somebody named, or one that goes with the demo.
+enum Folder {
+    Named(PathBuf),
+    Temporary(tempfile::TempDir),
+}
+
+impl Folder {
+    fn of(named: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = named else {
+            let folder = tempfile::Builder::new().prefix("dormouse-demo-").tempdir();
+            return Ok(Self::Temporary(folder.context("a temporary folder for the demo's store")?));
+        };
+        let context = || format!("--data {}", path.display());
+        std::fs::create_dir_all(path).with_context(context)?;
+        if path.join(STORE).exists() {
+            bail!(
+                "--data {}: there is a store of an earlier demo already, and its organisation is gone; name another \
+                 folder, or look into it with `dormouse keys --store {}`",
+                path.display(),
+                path.join(STORE).display()
+            );
+        }
+        Ok(Self::Named(path.canonicalize().with_context(context)?))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Named(path) => path,
+            Self::Temporary(folder) => folder.path(),
+        }
+    }
+}
+
+const STORE: &str = "dormouse.db";
+
+async fn show(args: &DemoArgs, folder: &Folder, log: &Path) -> anyhow::Result<ExitCode> {
+    let mut world = World::start(args.seed, args.keys as usize, f64::from(args.rate)).await?;
+    let instance = start(args, folder, &world).await?;
+    // A signal ends the show, not the instance: what was delivered is still to be read and compared.
+    let enough = CancellationToken::new();
+    super::run::stop_on_signal(enough.clone())?;
+    let mut screen = Screen::new();
+    history(&mut world, &instance, &screen, &enough).await?;
+    let url = instance.url.clone().context("the demo's server")?;
+    lines_to_try(&url, folder, log)?;
+    live(args.until, &mut world, &instance, &mut screen, &enough).await?;
+    screen.clear();
+    let account = settle(&mut world, &instance).await?;
+    instance.stop().await?;
+    world.stop().await;
+    tell(&account, &world)
+}
+
+/// The instance, on the defaults of `dormouse run` but for where things are.
+async fn start(args: &DemoArgs, folder: &Folder, world: &World) -> anyhow::Result<RunningInstance> {
+    let mut config = Config::for_queue("demo", world.queue_url());
+    config.store.path = folder.path().join(STORE);
+    config.http.listen = args.listen;
+    let aws = AwsOptions {
+        region: Some("eu-west-1".to_owned()),
+        endpoint_url: Some(world.endpoint().to_owned()),
+        is_double: true,
+        ..AwsOptions::default()
+    };
+    let surroundings = Surroundings { aws, ..Surroundings::default() };
+    // A second demo finds the usual port taken and takes any other.
+    if std::net::TcpListener::bind(config.http.listen).is_err() {
+        config.http.listen.set_port(0);
+    }
+    RunningInstance::start(&config, surroundings, CancellationToken::new()).await
+}
+
+/// Lets a month of the organisation's life go through the queue.
+async fn history(
+    world: &mut World,
+    instance: &RunningInstance,
+    screen: &Screen,
+    enough: &CancellationToken,
+) -> anyhow::Result<()> {
+    let events = world.live_until(WallClock.now_seconds())? as u64;
+    say(&format!(
+        "A synthetic organisation: a month of its history, {events} events, goes through a queue."
+    ))?;
+    let began = Instant::now();
+    while world.waiting()? > 0 && !enough.is_cancelled() {
+        assert_alive(instance)?;
+        screen.history(instance.progress.tally().read, world.delivered());
+        sleep(DELIVERY).await;
+    }
+    say(&format!("Read in {:.1} s, each event counted once.", began.elapsed().as_secs_f64()))?;
+    Ok(())
+}
+
+/// An instance that ended by itself has said why in its log.
+fn assert_alive(instance: &RunningInstance) -> anyhow::Result<()> {
+    ensure!(!instance.stopping.is_cancelled(), "the instance has stopped by itself; its log says why");
+    Ok(())
+}
+
+/// What to paste into another terminal.
+fn lines_to_try(url: &str, folder: &Folder, log: &Path) -> anyhow::Result<()> {
+    let program = std::env::current_exe()?;
+    let program = shell_word(&program.display());
+    say(&format!("\nDormouse is up at {url}. In another terminal, try:\n"))?;
+    for (line, what) in [
+        ("keys --limit 5", "which keys were used last, by whom, for what"),
+        ("keys --wanted", "which disabled or doomed keys somebody still wants"),
+        ("keys --idle-for 14d", "which keys nobody was seen to use for two weeks"),
+        ("status", "what was read, and what became of it"),
+    ] {
+        let (command, options) = line.split_once(' ').unwrap_or((line, ""));
+        let options = if options.is_empty() { String::new() } else { format!(" {options}") };
+        say(&format!("  {program} {command} --url {url}{options}    # {what}"))?;
+    }
+    say("")?;
+    for path in
+        ["/api/v1/keys?limit=2&sort=last_use", "/api/v1/keys?wanted=true", "/metrics", "/metrics/keys"]
+    {
+        say(&format!("  curl -s '{url}{path}'"))?;
+    }
+    let store = shell_word(&folder.path().join(STORE).display());
+    say(&format!("\nThe store is {store}, the log {}.\n", shell_word(&log.display())))?;
+    Ok(())
+}
+
+/// The text as one word of a shell's command line.
+fn shell_word(text: &impl Display) -> String {
+    let text = text.to_string();
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+=:@%".contains(&b);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+/// Live traffic, until the time is up or a signal comes.
+async fn live(
+    until: Option<Duration>,
+    world: &mut World,
+    instance: &RunningInstance,
+    screen: &mut Screen,
+    enough: &CancellationToken,
+) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let mut story = Story::about(&world.organisation.truth());
+    let (mut deliveries, mut drawings) = (interval(DELIVERY), interval(DRAWING));
+    deliveries.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    drawings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        if until.is_some_and(|until| began.elapsed() >= until) {
+            return Ok(());
+        }
+        tokio::select! {
+            () = enough.cancelled() => return Ok(()),
+            () = instance.stopping.cancelled() => return assert_alive(instance),
+            _ = deliveries.tick() => {
+                story.tell(began.elapsed().as_secs(), &world.organisation);
+                world.live_until(WallClock.now_seconds())?;
+            }
+            _ = drawings.tick() => {
+                let figures = figures(began.elapsed().as_secs(), world, instance)?;
+                screen.show(&all_keys(instance).await?, &figures)?;
+            }
+        }
+    }
+}
+
+fn figures(seconds: u64, world: &World, instance: &RunningInstance) -> anyhow::Result<Figures> {
+    let tally = instance.progress.tally();
+    Ok(Figures {
+        seconds,
+        records: tally.read,
+        lag_seconds: instance.progress.lag_seconds().unwrap_or(0),
+        waiting: world.waiting()?,
+        quarantined: tally.quarantined + tally.malformed,
+    })
+}
+
+async fn all_keys(instance: &RunningInstance) -> anyhow::Result<Vec<KeyDocument>> {
+    let view = std::sync::Arc::clone(&instance.view);
+    let ask = move || view.documents(&view.select(&KeyQuery::default()).rows(0, usize::MAX));
+    Ok(tokio::task::spawn_blocking(ask).await??)
+}
+
+/// Waits until everything delivered is applied, and compares.
+async fn settle(world: &mut World, instance: &RunningInstance) -> anyhow::Result<Account> {
+    // What the organisation did since the last delivery was made, too.
+    world.live_until(WallClock.now_seconds())?;
+    let empty = async {
+        while world.waiting()? > 0 {
+            assert_alive(instance)?;
+            sleep(Duration::from_millis(20)).await;
+        }
+        anyhow::Ok(())
+    };
+    timeout(SETTLING, empty).await.context("the last events were not applied in time")??;
+    let (view, truth) = (std::sync::Arc::clone(&instance.view), world.organisation.truth());
+    Ok(tokio::task::spawn_blocking(move || account::settle(&view, &truth)).await??)
+}
+
+fn tell(account: &Account, world: &World) -> anyhow::Result<ExitCode> {
+    let (told, happened) = (account.told, account.happened);
+    say(&format!(
+        "{} messages delivered; of {} keys Dormouse counted {} uses, {} attempts and {} changes.",
+        world.delivered(),
+        account.keys,
+        told.uses,
+        told.attempts,
+        told.changes
+    ))?;
+    say(&format!(
+        "What really happened: {} uses, {} attempts and {} changes.",
+        happened.uses, happened.attempts, happened.changes
+    ))?;
+    if account.differences.is_empty() {
+        say("Every key's counts, last use and state are as they happened.")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for difference in account.differences.iter().take(20) {
+        say(&format!("differs: {difference}"))?;
+    }
+    bail!("{} differences between what is told and what happened", account.differences.len())
+}
