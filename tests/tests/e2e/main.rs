@@ -19,3 +19,4 @@ mod poison;
 mod replay;
 mod stop;
 mod store;
+mod witnesses;
