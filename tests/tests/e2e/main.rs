@@ -12,6 +12,7 @@
 
 mod acks;
 mod config;
+mod contracts;
 mod faults;
 mod hostile;
 mod kill;
