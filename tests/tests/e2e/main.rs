@@ -16,6 +16,7 @@ mod contracts;
 mod faults;
 mod hostile;
 mod kill;
+mod ministack;
 mod poison;
 mod replay;
 mod stop;
