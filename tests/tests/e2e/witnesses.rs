@@ -10,7 +10,7 @@ use dormouse_tests::prometheus::{
 };
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::AUTHORIZATION;
+use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -39,7 +39,7 @@ async fn serve() -> (String, AbortOnDropHandle<()>) {
 }
 
 async fn expose(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let token = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
+    let token = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
     let allowed = token == Some(b"Bearer acorn");
     let asked = request.uri() == "/nuts?forest=all+of+them";
     let status = match (allowed, asked) {

@@ -4,9 +4,12 @@
 //! by somebody else, and says what AWS's documentation says. Where the witness is known to do otherwise, the clause says
 //! so: what it does is asserted as well, so that a newer witness that does better is noticed.
 
+mod kms;
 mod sqs;
 
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
 /// Makes a test of each clause, a function that takes a place, for each place.
 macro_rules! held_by {
@@ -30,4 +33,12 @@ use held_by;
 fn fresh(kind: &str) -> String {
     static MADE: AtomicU64 = AtomicU64::new(0);
     format!("{kind}-{}", MADE.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The code of the error that a service answers with, if it does.
+fn code_of<T, E, R>(result: Result<T, SdkError<E, R>>) -> Result<(), String>
+where
+    SdkError<E, R>: ProvideErrorMetadata,
+{
+    result.map(|_| ()).map_err(|error| error.code().unwrap_or("an answer without a code").to_owned())
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::error::ProvideErrorMetadata;
 use aws_sdk_sqs::types::{
-    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message,
-    MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
+    ChangeMessageVisibilityBatchRequestEntry, ChangeMessageVisibilityBatchResultEntry,
+    DeleteMessageBatchRequestEntry, DeleteMessageBatchResultEntry, Message, MessageSystemAttributeName,
+    QueueAttributeName, SendMessageBatchRequestEntry,
 };
 use dormouse_model::{Clock, WallClock};
 use dormouse_simulate::sqs::{SqsDouble, SqsOptions};
@@ -19,7 +20,7 @@ use dormouse_tests::ministack::MiniStack;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{fresh, held_by};
+use super::{code_of, fresh, held_by};
 
 held_by!(Place: double, ministack; [
     a_body_comes_as_it_was_sent,
@@ -189,14 +190,6 @@ fn attribute(message: &Message, name: &MessageSystemAttributeName) -> String {
 
 fn number(message: &Message, name: &MessageSystemAttributeName) -> u64 {
     attribute(message, name).parse().unwrap()
-}
-
-/// The code of a service's error, as the older query protocol has it: what the SDK shows.
-fn code_of<T, E, R>(result: Result<T, SdkError<E, R>>) -> Result<(), String>
-where
-    SdkError<E, R>: ProvideErrorMetadata,
-{
-    result.map(|_| ()).map_err(|error| error.code().unwrap_or("an answer without a code").to_owned())
 }
 
 fn delete_entry(id: &str, handle: &str) -> DeleteMessageBatchRequestEntry {
@@ -518,9 +511,10 @@ async fn a_batch_fails_entry_by_entry(place: &Place) {
     let delete = delete.entries(delete_entry("good", handle(&messages[0])));
     let deleted = delete.entries(delete_entry("fine", handle(&messages[1]))).send().await.unwrap();
 
-    let changed_ids: Vec<&str> = changed.successful.iter().map(|entry| entry.id()).collect();
-    let deleted_ids: Vec<&str> = deleted.successful.iter().map(|entry| entry.id()).collect();
-    assert_eq!((changed_ids, deleted_ids), (vec!["good"], vec!["good", "fine"]));
+    let ids: Vec<&str> = changed.successful.iter().map(ChangeMessageVisibilityBatchResultEntry::id).collect();
+    assert_eq!(ids, ["good"]);
+    let ids: Vec<&str> = deleted.successful.iter().map(DeleteMessageBatchResultEntry::id).collect();
+    assert_eq!(ids, ["good", "fine"]);
     for failed in [&changed.failed, &deleted.failed] {
         let [failed] = &failed[..] else { panic!("{failed:?}") };
         let seen = (failed.id(), failed.code(), failed.sender_fault());
