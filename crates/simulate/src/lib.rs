@@ -12,6 +12,9 @@
 //! invented. Nothing here knows Dormouse: the crate shares the words of the model, and the text it makes is AWS's.
 //! The doubles promise the behaviour that a consumer can see, not AWS's limits on names, policies or signatures.
 
+pub mod aws;
+mod faults;
+pub mod organisation;
 pub mod records;
 pub mod sqs;
 mod uuid;

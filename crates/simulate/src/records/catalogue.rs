@@ -37,7 +37,7 @@ impl KeyClass {
 
 /// What sort of event an operation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sort {
+pub(crate) enum Sort {
     /// Uses a key of this class.
     Use(KeyClass),
     /// Uses two.
@@ -52,16 +52,16 @@ pub(super) enum Sort {
     Keyless,
 }
 
-pub(super) struct Row {
-    pub(super) name: &'static str,
-    pub(super) sort: Sort,
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) sort: Sort,
 }
 
 const fn row(name: &'static str, sort: Sort) -> Row {
     Row { name, sort }
 }
 
-pub(super) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Row] = &[
     row("Decrypt", Sort::Use(KeyClass::Symmetric)),
     row("Encrypt", Sort::Use(KeyClass::Symmetric)),
     row("GenerateDataKey", Sort::Use(KeyClass::Symmetric)),
@@ -125,18 +125,18 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 /// Operations that no published table names, for the day when KMS has a new one.
-pub(super) const UNKNOWN: &[&str] = &["AttestKeyMaterial", "EncryptBatch", "GetKeyInsights"];
+pub(crate) const UNKNOWN: &[&str] = &["AttestKeyMaterial", "EncryptBatch", "GetKeyInsights"];
 
-pub(super) fn find(name: &str) -> Option<&'static Row> {
+pub(crate) fn find(name: &str) -> Option<&'static Row> {
     ROWS.iter().find(|row| row.name == name)
 }
 
 impl Row {
-    pub(super) fn is_use(&self) -> bool {
+    pub(crate) fn is_use(&self) -> bool {
         matches!(self.sort, Sort::Use(_) | Sort::ReEncrypt)
     }
 
-    pub(super) fn read_only(&self) -> bool {
+    pub(crate) fn read_only(&self) -> bool {
         match self.sort {
             Sort::Use(_) | Sort::ReEncrypt | Sort::Read => true,
             Sort::Change | Sort::ServiceEvent => false,

@@ -5,55 +5,73 @@ use dormouse_model::{AccountId, EventTime, Region};
 use super::failure::Failure;
 use super::json::{Object, object, string};
 use super::parameters::Parameters;
+use super::{Generated, Said};
 use crate::uuid::Uuid;
 
 /// One entry of `resources`.
-pub(super) struct Resource<'a> {
-    pub(super) arn: &'a str,
-    pub(super) account: AccountId,
+pub(crate) struct Resource<'a> {
+    pub(crate) arn: &'a str,
+    pub(crate) account: AccountId,
 }
 
 /// How much a record tells, beyond what it must.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Style {
+pub(crate) struct Style {
     /// As years ago: no types, no category.
-    pub(super) old: bool,
+    pub(crate) old: bool,
     /// An old record whose resources belong to "AWS Internal".
-    pub(super) internal_account: bool,
+    pub(crate) internal_account: bool,
     /// TLS details and the VPC endpoint.
-    pub(super) rich: bool,
+    pub(crate) rich: bool,
     /// The smallest size in bytes.
-    pub(super) pad_to: usize,
+    pub(crate) pad_to: usize,
 }
 
 /// All that a record says.
-pub(super) struct Draft<'a> {
-    pub(super) identity: &'a str,
-    pub(super) time: EventTime,
-    pub(super) source: &'static str,
-    pub(super) name: &'static str,
-    pub(super) region: Region,
-    pub(super) source_ip: &'a str,
-    pub(super) user_agent: &'a str,
-    pub(super) failure: Option<&'a Failure>,
-    pub(super) parameters: Parameters,
-    pub(super) request_id: u128,
-    pub(super) event_id: u128,
-    pub(super) shared_id: Option<u128>,
-    pub(super) read_only: bool,
+pub(crate) struct Draft<'a> {
+    pub(crate) identity: &'a str,
+    pub(crate) time: EventTime,
+    pub(crate) source: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) region: Region,
+    pub(crate) source_ip: &'a str,
+    pub(crate) user_agent: &'a str,
+    pub(crate) failure: Option<&'a Failure>,
+    pub(crate) parameters: Parameters,
+    pub(crate) request_id: u128,
+    pub(crate) event_id: u128,
+    pub(crate) shared_id: Option<u128>,
+    pub(crate) read_only: bool,
     /// `None`: the field is missing.
-    pub(super) resources: Option<Vec<Resource<'a>>>,
-    pub(super) event_type: &'static str,
-    pub(super) recipient: AccountId,
-    pub(super) service_details: Option<String>,
+    pub(crate) resources: Option<Vec<Resource<'a>>>,
+    pub(crate) event_type: &'static str,
+    pub(crate) recipient: AccountId,
+    pub(crate) service_details: Option<String>,
     /// Made by a caller, over TLS, and not by a service on somebody's behalf.
-    pub(super) direct: bool,
-    pub(super) style: Style,
+    pub(crate) direct: bool,
+    pub(crate) style: Style,
 }
 
 impl Draft<'_> {
+    /// The record, and what it says about keys.
+    pub(crate) fn finish(&self, says: Vec<Said>) -> Generated {
+        Generated {
+            record: self.write(),
+            account: self.recipient,
+            region: self.region,
+            time: self.time,
+            source: self.source,
+            operation: self.name,
+            event_id: Uuid::from_random(self.event_id).to_string(),
+            shared_id: self.shared_id.map(|bits| Uuid::from_random(bits).to_string()),
+            error_code: self.failure.map(|failure| failure.code),
+            event_type: self.event_type,
+            says,
+        }
+    }
+
     /// The record as compact JSON, in CloudTrail's order of fields.
-    pub(super) fn write(&self) -> String {
+    fn write(&self) -> String {
         let mut out = String::with_capacity(2_560.max(self.style.pad_to + 64));
         object(&mut out, |record| {
             self.write_head(record);

@@ -1,31 +1,31 @@
 //! Calls that fail, and what KMS says then.
 
-use dormouse_model::LifecycleState;
+use dormouse_model::{Kind, LifecycleState};
 
 use super::catalogue::{KeyClass, Row, Sort};
 
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
-    pub(super) code: &'static str,
-    pub(super) message: String,
+pub(crate) struct Failure {
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
 }
 
 impl Failure {
     /// Whether it shows that somebody still needs the key: the key's own state stood in the way, or throttling.
-    pub(super) fn shows_need(&self) -> bool {
+    pub(crate) fn shows_need(&self) -> bool {
         matches!(self.code, "DisabledException" | "KMSInvalidStateException" | "ThrottlingException")
     }
 
-    pub(super) fn is_dry_run(&self) -> bool {
+    pub(crate) fn is_dry_run(&self) -> bool {
         self.code == "DryRunOperationException"
     }
 
-    pub(super) fn not_found(arn: &str) -> Self {
+    pub(crate) fn not_found(arn: &str) -> Self {
         Self { code: "NotFoundException", message: format!("Key '{arn}' does not exist") }
     }
 
-    pub(super) fn denied(random: &mut fastrand::Rng, caller: &str, operation: &str, arn: &str) -> Self {
+    pub(crate) fn denied(random: &mut fastrand::Rng, caller: &str, operation: &str, arn: &str) -> Self {
         let code = if random.bool() { "AccessDenied" } else { "AccessDeniedException" };
         let reason = match random.u8(..3) {
             0 => format!("because no identity-based policy allows the kms:{operation} action"),
@@ -39,8 +39,19 @@ impl Failure {
     }
 }
 
+/// What a call says about the keys that it names; `None` if nothing.
+pub(crate) fn said_kind(row: &Row, failure: Option<&Failure>) -> Option<Kind> {
+    match (row.sort, failure) {
+        (_, Some(failure)) if failure.is_dry_run() => None,
+        (Sort::Use(_) | Sort::ReEncrypt, None) => Some(Kind::Use),
+        (Sort::Use(_) | Sort::ReEncrypt, Some(_)) => Some(Kind::Attempt),
+        (Sort::Change | Sort::ServiceEvent, None) => Some(Kind::Change),
+        _ => None,
+    }
+}
+
 /// What a key in this state answers, if it refuses the call.
-pub(super) fn by_state(
+pub(crate) fn by_state(
     random: &mut fastrand::Rng,
     state: LifecycleState,
     row: &Row,
@@ -63,7 +74,7 @@ pub(super) fn by_state(
 }
 
 /// Some failure that has nothing to do with the key's state as the generator knows it.
-pub(super) fn by_chance(
+pub(crate) fn by_chance(
     random: &mut fastrand::Rng,
     row: &Row,
     class: Option<KeyClass>,

@@ -9,7 +9,8 @@ use super::draft::{Draft, Resource, Style};
 use super::failure::{self, Failure};
 use super::json::object_text;
 use super::parameters::{Asked, Parameters, material_id, parameters};
-use super::world::{HOSTILE, Key, OPERATORS, Principal, World};
+use super::principals::Principal;
+use super::world::{HOSTILE, Key, OPERATORS, World};
 use super::{Generated, Mix, Said, Shape};
 use crate::uuid::Uuid;
 
@@ -317,7 +318,7 @@ impl Generator {
             style: looks.style,
             ..self.draft(call.row, caller, identity, recipient, time, ids)
         };
-        self.finish(&draft, self.says(call, keys))
+        draft.finish(self.says(call, keys))
     }
 
     /// A record without anything about keys in it.
@@ -336,8 +337,8 @@ impl Generator {
             source: KMS,
             name: row.name,
             region: self.world.regions[0],
-            source_ip: caller.source_ip,
-            user_agent: caller.user_agent,
+            source_ip: &caller.source_ip,
+            user_agent: &caller.user_agent,
             failure: None,
             parameters: Parameters::default(),
             request_id,
@@ -366,31 +367,11 @@ impl Generator {
 
     fn says(&self, call: &Call<'_>, keys: &[usize]) -> Vec<Said> {
         let failure = call.failure.as_ref();
-        let kind = match (call.row.sort, failure) {
-            (_, Some(failure)) if failure.is_dry_run() => return Vec::new(),
-            (Sort::Use(_) | Sort::ReEncrypt, None) => Kind::Use,
-            (Sort::Use(_) | Sort::ReEncrypt, Some(_)) => Kind::Attempt,
-            (Sort::Change | Sort::ServiceEvent, None) => Kind::Change,
-            _ => return Vec::new(),
+        let Some(kind) = failure::said_kind(call.row, failure) else {
+            return Vec::new();
         };
         let wanted = failure.is_some_and(Failure::shows_need);
         keys.iter().map(|&key| Said { key: self.world.keys[key].arn, kind, wanted }).collect()
-    }
-
-    fn finish(&self, draft: &Draft<'_>, says: Vec<Said>) -> Generated {
-        Generated {
-            record: draft.write(),
-            account: draft.recipient,
-            region: draft.region,
-            time: draft.time,
-            source: draft.source,
-            operation: draft.name,
-            event_id: Uuid::from_random(draft.event_id).to_string(),
-            shared_id: draft.shared_id.map(|bits| Uuid::from_random(bits).to_string()),
-            error_code: draft.failure.map(|failure| failure.code),
-            event_type: draft.event_type,
-            says,
-        }
     }
 
     /// How the caller names the key. If the record will not, then clearly enough to find it.
@@ -445,7 +426,7 @@ impl Generator {
             resources: shown.then(|| vec![Resource { arn: &arn, account: owner }]),
             ..self.draft(row, caller, &caller.identity, account, time, ids)
         };
-        self.finish(&draft, vec![Said { key, kind: Kind::Attempt, wanted: false }])
+        draft.finish(vec![Said { key, kind: Kind::Attempt, wanted: false }])
     }
 
     fn asked_without_key<'a>(&self, row: &Row, key_id: Option<&'a str>, time: EventTime) -> Asked<'a> {
@@ -489,7 +470,7 @@ impl Generator {
             resources: (ids.0.is_multiple_of(2)).then(Vec::new),
             ..self.draft(row, caller, &caller.identity, account, time, ids)
         };
-        self.finish(&draft, Vec::new())
+        draft.finish(Vec::new())
     }
 
     fn unknown_operation(&mut self, time: EventTime) -> Generated {
@@ -507,7 +488,7 @@ impl Generator {
             resources: Some(vec![self.resource(key)]),
             ..self.draft(&row, caller, &caller.identity, owner, time, ids)
         };
-        self.finish(&draft, Vec::new())
+        draft.finish(Vec::new())
     }
 
     /// What a VPC endpoint saw, which is no call that KMS carried out.
@@ -533,7 +514,7 @@ impl Generator {
             event_type: "AwsVpceEvent",
             ..self.draft(row, caller, &caller.identity, owner, time, ids)
         };
-        self.finish(&draft, Vec::new())
+        draft.finish(Vec::new())
     }
 
     /// What KMS does of its own accord.
@@ -584,7 +565,7 @@ impl Generator {
             ..self.draft(row, principal, &identity, owner, time, ids)
         };
         let said = Said { key: self.world.keys[key].arn, kind: Kind::Change, wanted: false };
-        self.finish(&draft, vec![said])
+        draft.finish(vec![said])
     }
 
     /// The change itself or, where the organisation has nothing to do it to, one that leads there.
@@ -737,7 +718,7 @@ impl Generator {
             ..self.draft(row, principal, &principal.identity, owner, time, ids)
         };
         let said = Said { key: self.world.keys[new].arn, kind: Kind::Change, wanted: false };
-        let second = self.finish(&draft, vec![said]);
+        let second = draft.finish(vec![said]);
         self.waiting.push_back(second);
         let call = Call { row, key: old, destination: None, caller, other: region.name(), failure: None };
         self.record_call(&call, time)
@@ -781,7 +762,7 @@ impl Generator {
             read_only,
             ..self.draft(&row, caller, &caller.identity, account, time, ids)
         };
-        self.finish(&draft, Vec::new())
+        draft.finish(Vec::new())
     }
 }
 

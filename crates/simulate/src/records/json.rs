@@ -6,27 +6,27 @@
 use std::fmt::{Display, Write as _};
 
 /// An object that is being written. The braces are the caller's: see [`object`].
-pub(super) struct Object<'a> {
+pub(crate) struct Object<'a> {
     out: &'a mut String,
     empty: bool,
 }
 
 /// Appends an object with the fields that `fill` writes.
-pub(super) fn object(out: &mut String, fill: impl FnOnce(&mut Object<'_>)) {
+pub(crate) fn object(out: &mut String, fill: impl FnOnce(&mut Object<'_>)) {
     out.push('{');
     fill(&mut Object { out, empty: true });
     out.push('}');
 }
 
 /// An object as a text of its own.
-pub(super) fn object_text(fill: impl FnOnce(&mut Object<'_>)) -> String {
+pub(crate) fn object_text(fill: impl FnOnce(&mut Object<'_>)) -> String {
     let mut out = String::with_capacity(256);
     object(&mut out, fill);
     out
 }
 
 /// Appends a string with its quotes.
-pub(super) fn string(out: &mut String, text: &str) {
+pub(crate) fn string(out: &mut String, text: &str) {
     if text.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
         // A string always serialises.
         out.push_str(&serde_json::to_string(text).unwrap_or_default());
@@ -49,7 +49,7 @@ impl Object<'_> {
     }
 
     /// A field with any text, name included.
-    pub(super) fn any(&mut self, name: &str, value: &str) {
+    pub(crate) fn any(&mut self, name: &str, value: &str) {
         if !self.empty {
             self.out.push(',');
         }
@@ -59,34 +59,34 @@ impl Object<'_> {
         string(self.out, value);
     }
 
-    pub(super) fn text(&mut self, name: &str, value: &str) {
+    pub(crate) fn text(&mut self, name: &str, value: &str) {
         self.name(name);
         string(self.out, value);
     }
 
     /// A string whose text needs no escaping.
-    pub(super) fn shown(&mut self, name: &str, value: impl Display) {
+    pub(crate) fn shown(&mut self, name: &str, value: impl Display) {
         self.name(name);
         // Writing to a String cannot fail.
         let _ = write!(self.out, "\"{value}\"");
     }
 
     /// A number, a boolean or anything else that is JSON already.
-    pub(super) fn raw(&mut self, name: &str, value: impl Display) {
+    pub(crate) fn raw(&mut self, name: &str, value: impl Display) {
         self.name(name);
         let _ = write!(self.out, "{value}");
     }
 
-    pub(super) fn raw_or_null(&mut self, name: &str, value: Option<&str>) {
+    pub(crate) fn raw_or_null(&mut self, name: &str, value: Option<&str>) {
         self.raw(name, value.unwrap_or("null"));
     }
 
-    pub(super) fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) {
+    pub(crate) fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) {
         self.name(name);
         object(self.out, fill);
     }
 
-    pub(super) fn strings<'t>(&mut self, name: &str, values: impl IntoIterator<Item = &'t str>) {
+    pub(crate) fn strings<'t>(&mut self, name: &str, values: impl IntoIterator<Item = &'t str>) {
         self.name(name);
         self.out.push('[');
         for (place, value) in values.into_iter().enumerate() {

@@ -13,18 +13,19 @@
 //! Not in here: data events, insights, digest files, and the more than a hundred services besides KMS, of which a few
 //! stand for all.
 
-mod catalogue;
+pub(crate) mod catalogue;
 mod delivery;
-mod draft;
+pub(crate) mod draft;
 mod envelope;
-mod failure;
+pub(crate) mod failure;
 mod generator;
-mod json;
+pub(crate) mod json;
 mod mix;
-mod parameters;
+pub(crate) mod parameters;
+pub(crate) mod principals;
 #[cfg(test)]
 mod tests;
-mod world;
+pub(crate) mod world;
 
 use dormouse_model::{AccountId, EventTime, KeyArn, Kind, Region};
 

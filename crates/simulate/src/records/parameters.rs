@@ -1,6 +1,6 @@
 //! What callers ask and what KMS answers, operation by operation.
 
-use dormouse_model::EventTime;
+use dormouse_model::{EventTime, KeyArn};
 
 use super::catalogue::KeyClass;
 use super::json::{Object, object_text};
@@ -8,36 +8,36 @@ use super::world::{HOSTILE, Key};
 use crate::uuid::Uuid;
 
 /// The call whose parameters are to be written.
-pub(super) struct Asked<'a> {
-    pub(super) operation: &'static str,
+pub(crate) struct Asked<'a> {
+    pub(crate) operation: &'static str,
     /// How the caller names the key, if at all.
-    pub(super) key_id: Option<&'a str>,
+    pub(crate) key_id: Option<&'a str>,
     /// The key; absent for operations without one and for keys that do not exist.
-    pub(super) key: Option<&'a Key>,
+    pub(crate) key: Option<&'a Key>,
     /// Which key it is, to give each its own sort of data.
-    pub(super) place: usize,
+    pub(crate) place: usize,
     /// ReEncrypt: how the caller names the destination.
-    pub(super) destination: Option<&'a str>,
+    pub(crate) destination: Option<&'a str>,
     /// Alias operations: the alias, `alias/…`. ReplicateKey and UpdatePrimaryRegion: the other Region.
-    pub(super) other: &'a str,
-    pub(super) dry_run: bool,
-    pub(super) hostile: bool,
-    pub(super) time: EventTime,
+    pub(crate) other: &'a str,
+    pub(crate) dry_run: bool,
+    pub(crate) hostile: bool,
+    pub(crate) time: EventTime,
 }
 
 /// What the record says of the call besides who, when and where. Absent ones are `null` or left out.
 #[derive(Default)]
-pub(super) struct Parameters {
-    pub(super) request: Option<String>,
-    pub(super) response: Option<String>,
-    pub(super) additional: Option<String>,
+pub(crate) struct Parameters {
+    pub(crate) request: Option<String>,
+    pub(crate) response: Option<String>,
+    pub(crate) additional: Option<String>,
 }
 
 const POLICY: &str = r#"{"Version":"2012-10-17","Id":"key-default-1","Statement":[{"Sid":"Enable IAM User Permissions","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:*","Resource":"*"}]}"#;
 const OPEN_POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"kms:*","Resource":"*"}]}"#;
 
 /// The parameters of a call, and of its answer if `answered`.
-pub(super) fn parameters(random: &mut fastrand::Rng, asked: &Asked<'_>, answered: bool) -> Parameters {
+pub(crate) fn parameters(random: &mut fastrand::Rng, asked: &Asked<'_>, answered: bool) -> Parameters {
     let mut parameters = Parameters::default();
     let request = object_text(|request| write_request(random, asked, request));
     parameters.request = (request != "{}").then_some(request);
@@ -287,10 +287,12 @@ fn window(asked: &Asked<'_>) -> u32 {
 fn response(random: &mut fastrand::Rng, asked: &Asked<'_>, key: &Key) -> Option<String> {
     let arn = &*key.arn_text;
     let answer = match asked.operation {
-        "CreateKey" => object_text(|response| response.raw("keyMetadata", metadata(key, arn, asked.time))),
+        "CreateKey" => object_text(|response| {
+            response.raw("keyMetadata", metadata(key.arn, arn, key.class, "", asked.time));
+        }),
         "ReplicateKey" => object_text(|response| {
             let replica = arn.replacen(key.arn.region().name(), asked.other, 1);
-            response.raw("replicaKeyMetadata", metadata(key, &replica, asked.time));
+            response.raw("replicaKeyMetadata", metadata(key.arn, &replica, key.class, "", asked.time));
             response.text("replicaPolicy", POLICY);
         }),
         "ScheduleKeyDeletion" => object_text(|response| {
@@ -339,22 +341,29 @@ const CHANGES_WITH_ANSWER: &[&str] = &[
     "UpdatePrimaryRegion",
 ];
 
-fn metadata(key: &Key, arn: &str, created: EventTime) -> String {
-    let (spec, usage) = key.class.spec_and_usage();
+/// A new key's metadata as CloudTrail shows them.
+pub(crate) fn metadata(
+    key: KeyArn,
+    arn: &str,
+    class: KeyClass,
+    description: &str,
+    created: EventTime,
+) -> String {
+    let (spec, usage) = class.spec_and_usage();
     object_text(|metadata| {
-        metadata.shown("aWSAccountId", key.arn.account());
-        metadata.shown("keyId", key.arn.id());
+        metadata.shown("aWSAccountId", key.account());
+        metadata.shown("keyId", key.id());
         metadata.text("arn", arn);
         metadata.shown("creationDate", Prose(created));
         metadata.raw("enabled", true);
-        metadata.text("description", "");
+        metadata.text("description", description);
         metadata.text("keyUsage", usage);
         metadata.text("keyState", "Enabled");
         metadata.text("origin", "AWS_KMS");
         metadata.text("keyManager", "CUSTOMER");
         metadata.text("customerMasterKeySpec", spec);
         metadata.text("keySpec", spec);
-        metadata.raw("multiRegion", key.arn.is_multi_region());
+        metadata.raw("multiRegion", key.is_multi_region());
     })
 }
 
@@ -380,17 +389,17 @@ fn additional(random: &mut fastrand::Rng, asked: &Asked<'_>, key: &Key) -> Optio
 }
 
 /// The id of a key's material, the same for a key each time.
-pub(super) fn material_id(place: usize) -> String {
+pub(crate) fn material_id(place: usize) -> String {
     let bits = (place as u128 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
     format!("{bits:032x}{:032x}", bits.rotate_left(64))
 }
 
-fn grant_id(random: &mut fastrand::Rng) -> String {
+pub(crate) fn grant_id(random: &mut fastrand::Rng) -> String {
     format!("{:032x}{:032x}", random.u128(..), random.u128(..))
 }
 
 /// A time as KMS writes it into answers: `Apr 12, 2021 18:58:30 PM`, a 24-hour clock with a half of the day behind it.
-struct Prose(EventTime);
+pub(crate) struct Prose(pub(crate) EventTime);
 
 impl std::fmt::Display for Prose {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -291,3 +291,9 @@ fn deliveries_lose_nothing_repeat_some_and_stay_near() {
     let in_order = deliveries(10, DeliveryOptions { seed: 1, duplicates: 0.0, window: 0 });
     assert!(in_order.into_iter().eq(0..10));
 }
+
+#[test]
+fn a_seed_gives_the_records_that_it_always_gave() {
+    let text: String = everything(11).take_records(20_000).into_iter().map(|one| one.record).collect();
+    assert_eq!(format!("{:x}", md5::compute(text)), "fe7fdf96ff201bc0c0c1143c4f724b61");
+}

@@ -4,10 +4,10 @@
 //! chances are rolled from one seeded generator, so the same requests in the same order meet the same faults.
 
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{Operation, lock};
+use super::Operation;
+use crate::faults::{self, Switchboard, Trouble, Troublesome};
 
 /// What goes wrong with the requests of one operation. Chances are from 0 (never) to 1 (always).
 ///
@@ -70,23 +70,15 @@ impl Default for Fault {
 /// The switchboard of the faults. Clones share it.
 #[derive(Clone)]
 pub struct Faults {
-    board: Arc<Mutex<Board>>,
-}
-
-struct Board {
-    random: fastrand::Rng,
-    faults: [Option<Fault>; Operation::ALL.len()],
+    board: Switchboard<Operation, Fault>,
 }
 
 /// How a request that does not go well ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mishap {
-    Throttled,
-    InternalError,
-    Unavailable,
-    Dropped,
     AccessDenied,
     QueueGone,
+    Common(faults::Mishap),
 }
 
 /// What was rolled for one request.
@@ -110,14 +102,12 @@ pub(super) struct EntryChances {
 
 impl Faults {
     pub(super) fn new(seed: u64) -> Self {
-        let board =
-            Board { random: fastrand::Rng::with_seed(seed), faults: [const { None }; Operation::ALL.len()] };
-        Self { board: Arc::new(Mutex::new(board)) }
+        Self { board: Switchboard::new(seed) }
     }
 
     /// From now on `operation` suffers from `fault` and from no other.
     pub fn set(&self, operation: Operation, fault: Fault) {
-        lock(&self.board).faults[operation.index()] = Some(fault);
+        self.board.set(operation, fault);
     }
 
     /// All operations suffer from `fault`.
@@ -129,55 +119,68 @@ impl Faults {
 
     /// `operation` works again.
     pub fn clear(&self, operation: Operation) {
-        lock(&self.board).faults[operation.index()] = None;
+        self.board.clear(&operation);
     }
 
     /// Everything works again.
     pub fn clear_all(&self) {
-        lock(&self.board).faults = [const { None }; Operation::ALL.len()];
+        self.board.clear_all();
     }
 
     /// Rolls for one request of `operation`.
     pub(super) fn roll(&self, operation: Operation) -> Roll {
-        let mut board = lock(&self.board);
-        let Board { random, faults } = &mut *board;
-        let place = &mut faults[operation.index()];
-        let Some(fault) = place else {
+        let rolled = self.board.roll(&operation, |_| true, |fault| fault.certain_end().is_some());
+        let Some((fault, roll)) = rolled else {
             return Roll::default();
         };
-        if let Some(left) = &mut fault.requests {
-            if *left == 0 {
-                *place = None;
-                return Roll::default();
-            }
-            *left -= 1;
-        }
         Roll {
-            latency: roll_latency(random, &fault.latency),
-            mishap: roll_mishap(random, fault),
-            answer_lost: happens(random, fault.answer_lost),
+            latency: roll.latency,
+            mishap: fault.certain_end().or(roll.mishap.map(Mishap::Common)),
+            answer_lost: roll.answer_lost,
             entries: fault.entry_chances(),
         }
     }
 
     /// The chances for single messages, without a request.
     pub(super) fn entries(&self, operation: Operation) -> EntryChances {
-        let board = lock(&self.board);
-        board.faults[operation.index()].as_ref().map(Fault::entry_chances).unwrap_or_default()
+        self.board.get(&operation).map(|fault| fault.entry_chances()).unwrap_or_default()
     }
 
     /// Whether something with this chance happens.
     pub(super) fn happens(&self, chance: f64) -> bool {
-        chance > 0.0 && happens(&mut lock(&self.board).random, chance)
+        self.board.happens(chance)
     }
 
     /// A throttled client hears one code or the other.
     pub(super) fn coin(&self) -> bool {
-        lock(&self.board).random.bool()
+        self.board.coin()
+    }
+}
+
+impl Troublesome for Fault {
+    fn trouble(&self) -> Trouble<'_> {
+        Trouble {
+            latency: &self.latency,
+            throttled: self.throttled,
+            internal_error: self.internal_error,
+            unavailable: self.unavailable,
+            dropped: self.dropped,
+            answer_lost: self.answer_lost,
+        }
+    }
+
+    fn requests_left(&mut self) -> &mut Option<u64> {
+        &mut self.requests
     }
 }
 
 impl Fault {
+    /// How every request ends, without a chance.
+    fn certain_end(&self) -> Option<Mishap> {
+        let gone = self.queue_gone.then_some(Mishap::QueueGone);
+        if self.access_denied { Some(Mishap::AccessDenied) } else { gone }
+    }
+
     fn entry_chances(&self) -> EntryChances {
         EntryChances {
             failed: self.entry_failed,
@@ -187,29 +190,4 @@ impl Fault {
             delete_forgotten: self.delete_forgotten,
         }
     }
-}
-
-pub(super) fn happens(random: &mut fastrand::Rng, chance: f64) -> bool {
-    chance > 0.0 && random.f64() < chance
-}
-
-fn roll_latency(random: &mut fastrand::Rng, range: &RangeInclusive<Duration>) -> Duration {
-    let (shortest, longest) = (*range.start(), *range.end());
-    shortest + longest.saturating_sub(shortest).mul_f64(random.f64())
-}
-
-fn roll_mishap(random: &mut fastrand::Rng, fault: &Fault) -> Option<Mishap> {
-    if fault.access_denied {
-        return Some(Mishap::AccessDenied);
-    }
-    if fault.queue_gone {
-        return Some(Mishap::QueueGone);
-    }
-    let chances = [
-        (fault.dropped, Mishap::Dropped),
-        (fault.throttled, Mishap::Throttled),
-        (fault.internal_error, Mishap::InternalError),
-        (fault.unavailable, Mishap::Unavailable),
-    ];
-    chances.into_iter().find(|&(chance, _)| happens(random, chance)).map(|(_, mishap)| mishap)
 }

@@ -29,8 +29,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use dormouse_model::{Clock, WallClock};
+use hyper::Request;
+use hyper::body::Bytes;
 
-use crate::wire::{self, Server};
+use crate::wire::{self, Answer, Server, Service};
 use log::Log;
 use message::Body;
 use queue::{Identity, Queue};
@@ -86,7 +88,8 @@ pub struct UnknownQueue(pub String);
 /// two segments count.
 pub struct SqsDouble {
     core: Arc<Core>,
-    server: Server,
+    /// `None` if the requests come through another double's port.
+    server: Option<Server>,
 }
 
 type DeleteHook = dyn Fn(&MessageId, &str) + Send + Sync;
@@ -108,6 +111,13 @@ impl SqsDouble {
     /// Starts a double on a free port of loopback, on the current runtime. Fails if no port can be had.
     pub async fn start(options: SqsOptions) -> io::Result<Self> {
         let (listener, endpoint) = wire::bind().await?;
+        let mut double = Self::behind(endpoint, options);
+        double.server = Some(Server::start(listener, double.core.clone()));
+        Ok(double)
+    }
+
+    /// A double without a port of its own: whoever listens at `endpoint` hands it the requests.
+    pub(crate) fn behind(endpoint: String, options: SqsOptions) -> Self {
         let core = Arc::new(Core {
             faults: Faults::new(options.seed),
             log: Arc::new(Log::new(options.log)),
@@ -118,8 +128,12 @@ impl SqsDouble {
             on_delete: RwLock::default(),
             requests: [const { AtomicU64::new(0) }; Operation::ALL.len()],
         });
-        let server = Server::start(listener, core.clone());
-        Ok(Self { core, server })
+        Self { core, server: None }
+    }
+
+    /// Answers a request that came through another port.
+    pub(crate) async fn answer(&self, request: Request<Bytes>) -> Answer {
+        self.core.answer(request).await
     }
 
     /// What to give the SDK as endpoint URL.
@@ -198,7 +212,9 @@ impl SqsDouble {
 
     /// Closes the port and all connections. The account of what happened can still be read.
     pub async fn stop(&self) {
-        self.server.stop().await;
+        if let Some(server) = &self.server {
+            server.stop().await;
+        }
     }
 }
 

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-use super::faults::happens;
 use super::log::{Log, MessageEvent};
 use super::message::{Attributes, Body, Handle, Message, MessageId, Place};
 use super::{LONGEST_VISIBILITY_SECONDS, lock};
+use crate::faults::happens;
 
 /// How a queue behaves. The defaults are those of SQS.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,6 +21,7 @@ use super::protocol::{
 };
 use super::queue::{Deletion, Handed, Queue, QueueOptions, ReceiveOrder, VisibilityRefusal};
 use super::{Core, LONGEST_VISIBILITY_SECONDS, MessageId};
+use crate::faults;
 use crate::wire::{Answer, Service};
 
 /// How often a waiting receive looks again while messages are hidden.
@@ -76,13 +77,15 @@ fn refuse(refusal: &Refusal) -> Answer {
 impl Core {
     fn suffer(&self, mishap: Mishap) -> Answer {
         refuse(&match mishap {
-            Mishap::Dropped => return Answer::HangUp,
-            Mishap::Throttled if self.faults.coin() => {
+            Mishap::Common(faults::Mishap::Dropped) => return Answer::HangUp,
+            Mishap::Common(faults::Mishap::Throttled) if self.faults.coin() => {
                 Refusal::request_throttled("The request was denied due to request throttling.")
             }
-            Mishap::Throttled => Refusal::throttling("Rate exceeded"),
-            Mishap::InternalError => Refusal::internal("We encountered an internal error. Please try again."),
-            Mishap::Unavailable => Refusal::unavailable("Service is unavailable"),
+            Mishap::Common(faults::Mishap::Throttled) => Refusal::throttling("Rate exceeded"),
+            Mishap::Common(faults::Mishap::InternalError) => {
+                Refusal::internal("We encountered an internal error. Please try again.")
+            }
+            Mishap::Common(faults::Mishap::Unavailable) => Refusal::unavailable("Service is unavailable"),
             Mishap::AccessDenied => Refusal::access_denied(
                 "Access to the resource is denied: no identity-based policy allows the action.",
             ),

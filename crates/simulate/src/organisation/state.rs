@@ -1,0 +1,269 @@
+//! The organisation as it stands: accounts, keys, aliases, grants.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use dormouse_model::{AccountId, EventTime, KeyArn, LifecycleState, Region};
+
+use super::Cadence;
+use super::truth::{KeyTruth, Tally, Totals};
+use crate::records::Generated;
+use crate::records::catalogue::KeyClass;
+use crate::records::principals::Principal;
+
+/// A member account.
+pub(crate) struct Member {
+    pub(crate) id: AccountId,
+    pub(crate) name: String,
+    pub(crate) email: String,
+    /// One of the five states that Organizations knows.
+    pub(crate) state: &'static str,
+    /// The place of its organisational unit in [`super::names::UNITS`].
+    pub(crate) unit: usize,
+    pub(crate) joined: EventTime,
+    /// Those who administer keys here.
+    pub(crate) operators: Vec<Arc<Principal>>,
+    /// One without permissions.
+    pub(crate) outsider: Arc<Principal>,
+}
+
+impl Member {
+    pub(crate) fn is_active(&self) -> bool {
+        self.state == "ACTIVE"
+    }
+}
+
+/// Who calls, from which account, in which Region.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub(crate) account: AccountId,
+    pub(crate) region: Region,
+    pub(crate) principal: Arc<Principal>,
+}
+
+/// A grant on a key.
+#[derive(Clone, Debug)]
+pub(crate) struct Grant {
+    pub(crate) id: String,
+    pub(crate) token: String,
+    pub(crate) name: String,
+    pub(crate) created: EventTime,
+    pub(crate) grantee: String,
+    pub(crate) retiring: Option<String>,
+    pub(crate) issuing: AccountId,
+    pub(crate) operations: Vec<String>,
+    /// As the request said it; `null` if it did not.
+    pub(crate) constraints: serde_json::Value,
+}
+
+/// Automatic rotation, while it is on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rotation {
+    pub(crate) period_days: u32,
+    pub(crate) since: EventTime,
+}
+
+/// A scheduled deletion.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deletion {
+    pub(crate) date: EventTime,
+    pub(crate) window_days: u32,
+}
+
+/// A use as KMS itself remembers it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Remembered {
+    pub(crate) time: EventTime,
+    pub(crate) operation: &'static str,
+    pub(crate) event_id: u128,
+    pub(crate) request_id: u128,
+}
+
+/// A key.
+pub(crate) struct KeyState {
+    pub(crate) arn: KeyArn,
+    pub(crate) arn_text: Arc<str>,
+    pub(crate) class: KeyClass,
+    pub(crate) aws_managed: bool,
+    pub(crate) created: EventTime,
+    pub(crate) state: LifecycleState,
+    pub(crate) deletion: Option<Deletion>,
+    /// A multi-Region primary that is to be deleted after its replicas waits so many days from then.
+    pub(crate) window_after_replicas: Option<u32>,
+    pub(crate) description: String,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) rotation: Option<Rotation>,
+    pub(crate) rotations: u32,
+    pub(crate) policy: String,
+    /// Other accounts that the policy lets use the key.
+    pub(crate) shared_with: BTreeSet<AccountId>,
+    /// Multi-Region: whether the others are this key's replicas.
+    pub(crate) primary: bool,
+    pub(crate) grants: BTreeMap<String, Grant>,
+    /// Oldest first; no more than fit the lag with which KMS tells of them.
+    pub(crate) remembered: VecDeque<Remembered>,
+    pub(crate) cadence: Option<Cadence>,
+    pub(crate) used_before: Option<EventTime>,
+    pub(super) tally: Tally,
+}
+
+impl KeyState {
+    pub(crate) fn manager(&self) -> &'static str {
+        if self.aws_managed { "AWS" } else { "CUSTOMER" }
+    }
+}
+
+/// An alias.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Alias {
+    pub(crate) target: usize,
+    pub(crate) created: EventTime,
+    pub(crate) updated: EventTime,
+}
+
+/// What one account has in one Region, by id and by name.
+#[derive(Default)]
+pub(crate) struct Shelf {
+    pub(crate) keys: BTreeMap<String, usize>,
+    pub(crate) aliases: BTreeMap<String, Alias>,
+}
+
+/// Everything that can change.
+pub(crate) struct State {
+    pub(crate) members: Vec<Member>,
+    pub(crate) regions: Vec<Region>,
+    /// Keys that are to be made later in history are in here and on no shelf.
+    pub(crate) keys: Vec<KeyState>,
+    pub(crate) shelves: HashMap<(AccountId, Region), Shelf>,
+    by_arn: HashMap<KeyArn, usize>,
+    pub(crate) lag_seconds: u32,
+    /// Everything up to here happened.
+    pub(crate) now: EventTime,
+    /// Records that nobody has taken yet, in the order of time.
+    pub(crate) outbox: VecDeque<Generated>,
+    pub(super) totals: Totals,
+}
+
+impl State {
+    pub(super) fn new(
+        members: Vec<Member>,
+        regions: Vec<Region>,
+        start: EventTime,
+        lag_seconds: u32,
+    ) -> Self {
+        Self {
+            members,
+            regions,
+            keys: Vec::new(),
+            shelves: HashMap::new(),
+            by_arn: HashMap::new(),
+            lag_seconds,
+            now: start,
+            outbox: VecDeque::new(),
+            totals: Totals::default(),
+        }
+    }
+
+    pub(crate) fn member(&self, id: AccountId) -> Option<&Member> {
+        self.members.iter().find(|member| member.id == id)
+    }
+
+    pub(crate) fn management(&self) -> Option<&Member> {
+        self.members.first()
+    }
+
+    /// Puts a key on its shelf, where calls find it.
+    pub(crate) fn shelve(&mut self, place: usize) {
+        let arn = self.keys[place].arn;
+        self.by_arn.insert(arn, place);
+        self.shelf(arn.account(), arn.region()).keys.insert(arn.id(), place);
+    }
+
+    /// Takes a deleted key off its shelf, with its aliases; its truth stays.
+    pub(crate) fn bury(&mut self, place: usize) {
+        let arn = self.keys[place].arn;
+        let key = &mut self.keys[place];
+        key.state = LifecycleState::Deleted;
+        key.deletion = None;
+        key.grants.clear();
+        let shelf = self.shelf(arn.account(), arn.region());
+        shelf.keys.remove(&arn.id());
+        shelf.aliases.retain(|_, alias| alias.target != place);
+    }
+
+    /// Multi-Region primaries that waited for this replica to be gone and whose own waiting period begins now.
+    pub(crate) fn primaries_without_replicas(&mut self, gone: usize, time: EventTime) -> Vec<usize> {
+        let siblings = self.siblings(gone);
+        let [primary] = siblings[..] else {
+            return Vec::new();
+        };
+        let key = &mut self.keys[primary];
+        let Some(window_days) = key.window_after_replicas.take() else {
+            return Vec::new();
+        };
+        key.state = LifecycleState::PendingDeletion;
+        key.deletion = Some(Deletion { date: time.plus(window_days * 86_400), window_days });
+        vec![primary]
+    }
+
+    pub(crate) fn shelf(&mut self, account: AccountId, region: Region) -> &mut Shelf {
+        self.shelves.entry((account, region)).or_default()
+    }
+
+    /// The key with this ARN, deleted or not.
+    pub(crate) fn place_of(&self, arn: KeyArn) -> Option<usize> {
+        self.by_arn.get(&arn).copied()
+    }
+
+    /// The places of all keys with this key's id in its account, itself included, by Region name.
+    pub(crate) fn siblings(&self, place: usize) -> Vec<usize> {
+        let arn = self.keys[place].arn;
+        let id = arn.id();
+        let in_region = |region: &Region| {
+            let shelf = self.shelves.get(&(arn.account(), *region))?;
+            shelf.keys.get(&id).copied()
+        };
+        self.regions.iter().filter_map(in_region).collect()
+    }
+
+    fn aliases_of(&self, place: usize) -> BTreeSet<String> {
+        let arn = self.keys[place].arn;
+        let shelf = self.shelves.get(&(arn.account(), arn.region()));
+        let aliases = shelf.into_iter().flat_map(|shelf| &shelf.aliases);
+        aliases.filter(|(_, alias)| alias.target == place).map(|(name, _)| name.clone()).collect()
+    }
+
+    pub(super) fn truth_of(&self, place: usize) -> KeyTruth {
+        let key = &self.keys[place];
+        let Tally { uses, attempts, changes, last_use, last_attempt, wanted } = key.tally.clone();
+        KeyTruth {
+            key: key.arn,
+            cadence: key.cadence,
+            manager: key.manager(),
+            created: key.created,
+            state: key.state,
+            deletion: key.deletion.map(|deletion| deletion.date),
+            aliases: self.aliases_of(place),
+            tags: key.tags.clone(),
+            description: key.description.clone(),
+            uses,
+            attempts,
+            changes,
+            last_use,
+            last_attempt,
+            wanted,
+            used_before: key.used_before,
+        }
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// The truth about all keys that exist or existed, sorted by ARN.
+    pub(super) fn all_truths(&self) -> Vec<KeyTruth> {
+        let mut places: Vec<usize> = self.by_arn.values().copied().collect();
+        places.sort_by(|&a, &b| self.keys[a].arn_text.cmp(&self.keys[b].arn_text));
+        places.into_iter().map(|place| self.truth_of(place)).collect()
+    }
+}
