@@ -3,9 +3,19 @@
 # A build folder outside the checkout (CARGO_TARGET_DIR) holds the tools as well.
 TOOLS := $(or $(CARGO_TARGET_DIR),target)/tools
 VENV := $(or $(CARGO_TARGET_DIR),target)/venv
+# The tests look for these beside what cargo builds.
+WITNESSES := $(or $(CARGO_TARGET_DIR),target)/witnesses
 DENY_VERSION := 0.20.2
 
-.PHONY: build test lint bench audit clean-tools
+## Options of the demo: make demo ARGS="--for 30s".
+ARGS ?=
+
+.PHONY: demo build test witnesses lint bench audit clean-tools
+
+## Everything at work on a synthetic organisation, with lines to try in another terminal. Ctrl-C ends it.
+demo:
+	cargo build --locked --package dormouse
+	$(or $(CARGO_TARGET_DIR),target)/debug/dormouse demo $(ARGS)
 
 ## The program as it is shipped, in target/dist/dormouse.
 build:
@@ -13,9 +23,12 @@ build:
 
 ## Everything that can be tested, the program itself included. One build serves all tests: the targets and features of
 ## both commands are the same, so nothing is compiled twice.
-test:
+test: witnesses
 	cargo build --workspace --all-targets --locked
 	cargo test --workspace --locked
+
+## Programs of others that the tests hold ours against: MiniStack, Prometheus. Some 200 MB.
+witnesses: $(WITNESSES)/installed.stamp
 
 ## Format, lints as errors, licences and sources of dependencies.
 lint: $(TOOLS)/bin/cargo-deny
@@ -40,5 +53,9 @@ $(VENV)/duckdb.stamp: benches/requirements.txt
 	$(VENV)/bin/pip install --quiet --requirement benches/requirements.txt
 	touch $@
 
+$(WITNESSES)/installed.stamp: tests/witnesses/install tests/requirements.txt
+	tests/witnesses/install $(WITNESSES)
+	touch $@
+
 clean-tools:
-	rm -rf $(TOOLS) $(VENV)
+	rm -rf $(TOOLS) $(VENV) $(WITNESSES)

@@ -12,6 +12,8 @@
 //! * [`watched`]: a store that refuses commits when told to, and remembers what it made durable
 //! * [`clock`]: wall time that can be pushed ahead
 //! * [`wait`]: waiting for things without sleeping on a guess
+//! * [`witness`], [`ministack`], [`prometheus`]: programs of others to hold ours against; [`http`] to ask them
+//! * [`aws`]: the SDK's clients for them and for our doubles
 
 #![allow(
     clippy::unwrap_used,
@@ -21,10 +23,15 @@
     reason = "helpers of tests fail the test, and talk to whoever reads its output"
 )]
 
+pub mod aws;
 pub mod clock;
+pub mod http;
+pub mod ministack;
 pub mod oracle;
 pub mod program;
+pub mod prometheus;
 pub mod scene;
 pub mod traffic;
 pub mod wait;
 pub mod watched;
+pub mod witness;

@@ -6,8 +6,6 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use dormouse_cloudtrail::{Decoder, Limits};
 use dormouse_model::{OperationTable, WallClock};
 use dormouse_pipeline::{OnPoison, Pipeline, PipelineOptions, Progress};
@@ -15,6 +13,7 @@ use dormouse_simulate::records::{Generated, Mix};
 use dormouse_simulate::sqs::{Fault, Operation, QueueCounters, QueueOptions, SqsDouble};
 use dormouse_sources::sqs::{SqsOptions, SqsSource};
 use dormouse_store::{SqliteOptions, SqliteStore, Store};
+use dormouse_tests::aws;
 use dormouse_tests::traffic::records;
 use dormouse_tests::wait::{until, when};
 use dormouse_tests::watched::WatchedStore;
@@ -56,7 +55,7 @@ impl Works {
         let as_store: Arc<dyn Store> = store.clone();
         let pipeline = Pipeline::open(as_store, decoder, Arc::new(WallClock), options).unwrap();
         let (progress, intake) = (pipeline.progress(), Arc::new(pipeline.intake(OnPoison::Quarantine)));
-        let source = SqsSource::new(&client(&double), source_options(&queue));
+        let source = SqsSource::new(&aws::sqs(double.endpoint()), source_options(&queue));
         let (stop, pipeline_stop) = (CancellationToken::new(), CancellationToken::new());
         let source_stop = stop.clone();
         let source = tokio::spawn(async move {
@@ -102,15 +101,6 @@ fn source_options(queue: &str) -> SqsOptions {
         visibility_timeout: Duration::from_secs(5),
         ..SqsOptions::new("bus", queue)
     }
-}
-
-fn client(double: &SqsDouble) -> Client {
-    let config = aws_sdk_sqs::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("eu-west-1"))
-        .endpoint_url(double.endpoint())
-        .credentials_provider(Credentials::new("AKIAEXAMPLE", "no secret", None, None, "test"));
-    Client::from_conf(config.build())
 }
 
 /// At each delete, the event of the message must be durable, and a copy of it counted by then.

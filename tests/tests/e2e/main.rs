@@ -12,11 +12,14 @@
 
 mod acks;
 mod config;
+mod contracts;
 mod faults;
 mod hostile;
 mod http;
 mod kill;
+mod ministack;
 mod poison;
 mod replay;
 mod stop;
 mod store;
+mod witnesses;

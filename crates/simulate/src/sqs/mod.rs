@@ -10,7 +10,9 @@
 //! only the length of a long poll is the runtime's. A waiting receive looks again every few milliseconds while
 //! anything is in flight or delayed, because an injected clock moves without telling.
 //!
-//! Not in here: FIFO queues, message attributes, tags, permissions, signatures, `SetQueueAttributes`, `DeleteQueue`.
+//! Not in here: FIFO queues, message attributes, tags, permissions, signatures, limits on names and characters,
+//! `SetQueueAttributes`, `DeleteQueue`. What is in here is held against the documentation and somebody else's emulator in
+//! `tests/tests/e2e/contracts`.
 
 mod faults;
 mod log;
@@ -33,7 +35,7 @@ use hyper::body::Bytes;
 use crate::wire::{self, Answer, Server, Service};
 use log::Log;
 use message::Body;
-use queue::Queue;
+use queue::{Identity, Queue};
 
 pub use faults::{Fault, Faults};
 pub use log::{LogEntry, MessageEvent};
@@ -141,18 +143,18 @@ impl SqsDouble {
 
     /// Makes a queue and returns its URL. A queue that exists stays as it is.
     pub fn create_queue(&self, name: &str, options: QueueOptions) -> String {
-        self.core.create_queue(name, options).url.clone()
+        self.core.create_queue(name, options).identity.url.clone()
     }
 
     /// The queue's ARN.
     pub fn queue_arn(&self, url: &str) -> Result<String, UnknownQueue> {
-        Ok(self.core.queue(url)?.arn.clone())
+        Ok(self.core.queue(url)?.identity.arn.clone())
     }
 
     /// Takes the queue away; requests for it hear that it does not exist.
     pub fn remove_queue(&self, url: &str) -> Result<(), UnknownQueue> {
         let queue = self.core.queue(url)?;
-        self.core.queues.write().unwrap_or_else(PoisonError::into_inner).remove(&queue.name);
+        self.core.queues.write().unwrap_or_else(PoisonError::into_inner).remove(&queue.identity.name);
         Ok(())
     }
 
@@ -237,13 +239,15 @@ impl Core {
             return queue.clone();
         }
         let SqsOptions { account, region, seed, old_handles_delete, .. } = &self.options;
-        let url = format!("{}/{account}/{name}", self.endpoint);
-        let arn = format!("arn:aws:sqs:{region}:{account}:{name}");
-        let number = self.queues_made.fetch_add(1, Ordering::Relaxed);
-        let queue =
-            Queue::new(number, name, (url, arn), options, *seed, *old_handles_delete, self.log.clone());
-        let queue = Arc::new(queue);
-        queues.insert(queue.name.clone(), queue.clone());
+        let identity = Identity {
+            number: self.queues_made.fetch_add(1, Ordering::Relaxed),
+            name: name.into(),
+            url: format!("{}/{account}/{name}", self.endpoint),
+            arn: format!("arn:aws:sqs:{region}:{account}:{name}"),
+            created: self.now(),
+        };
+        let queue = Arc::new(Queue::new(identity, options, *seed, *old_handles_delete, self.log.clone()));
+        queues.insert(queue.identity.name.clone(), queue.clone());
         queue
     }
 

@@ -90,6 +90,10 @@ refusals! {
     too_many_entries = 400 "com.amazonaws.sqs#TooManyEntriesInBatchRequest"
         "AWS.SimpleQueueService.TooManyEntriesInBatchRequest";
     ids_not_distinct = 400 "com.amazonaws.sqs#BatchEntryIdsNotDistinct" "AWS.SimpleQueueService.BatchEntryIdsNotDistinct";
+    invalid_id = 400 "com.amazonaws.sqs#InvalidBatchEntryId" "AWS.SimpleQueueService.InvalidBatchEntryId";
+    batch_too_long = 400 "com.amazonaws.sqs#BatchRequestTooLong" "AWS.SimpleQueueService.BatchRequestTooLong";
+    invalid_attribute = 400 "com.amazonaws.sqs#InvalidAttributeValue" "InvalidAttributeValue";
+    queue_exists = 400 "com.amazonaws.sqs#QueueNameExists" "QueueAlreadyExists";
     malformed = 400 "com.amazon.coral.service#SerializationException" "MalformedInput";
     unknown_operation = 400 "com.amazon.coral.service#UnknownOperationException" "InvalidAction";
     request_throttled = 400 "com.amazonaws.sqs#RequestThrottled" "RequestThrottled";
@@ -136,9 +140,9 @@ pub(super) fn from_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Ref
 pub(super) struct ReceiveRequest<'a> {
     #[serde(borrow)]
     pub(super) queue_url: Cow<'a, str>,
-    pub(super) max_number_of_messages: Option<usize>,
+    pub(super) max_number_of_messages: Option<i64>,
     pub(super) visibility_timeout: Option<i64>,
-    pub(super) wait_time_seconds: Option<u64>,
+    pub(super) wait_time_seconds: Option<i64>,
     #[serde(default)]
     pub(super) attribute_names: Vec<Cow<'a, str>>,
     #[serde(default)]

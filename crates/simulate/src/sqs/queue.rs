@@ -15,7 +15,7 @@ use super::{LONGEST_VISIBILITY_SECONDS, lock};
 use crate::faults::happens;
 
 /// How a queue behaves. The defaults are those of SQS.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueOptions {
     /// How long a received message stays invisible, unless the receiver says otherwise.
     pub visibility_seconds: u32,
@@ -23,6 +23,8 @@ pub struct QueueOptions {
     pub delay_seconds: u32,
     /// How old a message may become.
     pub retention_seconds: u32,
+    /// How long a receive waits for messages, unless the receiver says otherwise.
+    pub wait_seconds: u32,
     /// The dead-letter queue (name, URL or ARN), and how often a message may be received before it goes there.
     pub redrive: Option<(String, u32)>,
     /// How many messages may be in flight before a receive is answered with `OverLimit`.
@@ -37,6 +39,7 @@ impl Default for QueueOptions {
             visibility_seconds: 30,
             delay_seconds: 0,
             retention_seconds: 4 * 86_400,
+            wait_seconds: 0,
             redrive: None,
             in_flight_limit: 120_000,
             reorder_window: 0,
@@ -79,14 +82,22 @@ pub struct QueueCounters {
     pub empty_receives: u64,
 }
 
-pub(super) struct Queue {
+/// What a queue is for life.
+pub(super) struct Identity {
+    /// Its place among all queues that were ever made.
+    pub(super) number: u32,
     pub(super) name: Arc<str>,
     pub(super) url: String,
     pub(super) arn: String,
+    /// Milliseconds of the double's clock.
+    pub(super) created: i64,
+}
+
+pub(super) struct Queue {
+    pub(super) identity: Identity,
     pub(super) options: QueueOptions,
     /// Told once for every ten messages that become visible.
     pub(super) arrivals: Notify,
-    number: u32,
     old_handles_delete: bool,
     log: Arc<Log>,
     state: Mutex<State>,
@@ -153,16 +164,14 @@ pub(super) enum VisibilityRefusal {
 
 impl Queue {
     pub(super) fn new(
-        number: u32,
-        name: &str,
-        (url, arn): (String, String),
+        identity: Identity,
         options: QueueOptions,
         seed: u64,
         old_handles_delete: bool,
         log: Arc<Log>,
     ) -> Self {
         let state = State {
-            random: fastrand::Rng::with_seed(seed ^ u64::from(number) << 32),
+            random: fastrand::Rng::with_seed(seed ^ u64::from(identity.number) << 32),
             next: 0,
             messages: HashMap::new(),
             visible: VecDeque::new(),
@@ -170,8 +179,7 @@ impl Queue {
             hidden: BTreeSet::new(),
             counters: QueueCounters::default(),
         };
-        let (name, arrivals, state) = (name.into(), Notify::new(), Mutex::new(state));
-        Self { name, url, arn, options, arrivals, number, old_handles_delete, log, state }
+        Self { identity, options, arrivals: Notify::new(), old_handles_delete, log, state: Mutex::new(state) }
     }
 
     /// Puts a new message in, visible after `delay_ms`.
@@ -218,7 +226,7 @@ impl Queue {
                 }
             }
         }
-        self.log.note(now, &self.name, message.id, MessageEvent::Sent);
+        self.log.note(now, &self.identity.name, message.id, MessageEvent::Sent);
         state.messages.insert(sequence, message);
     }
 
@@ -269,7 +277,7 @@ impl Queue {
             (_, true) => MessageEvent::Redriven,
             _ => return false,
         };
-        self.log.note(now, &self.name, message.id, event);
+        self.log.note(now, &self.identity.name, message.id, event);
         let message = state.messages.remove(&sequence);
         if expired {
             state.counters.expired += 1;
@@ -316,12 +324,12 @@ impl Queue {
         if event == MessageEvent::Received && happens(random, order.duplicate_chance) {
             handed.to_duplicate.push(sequence);
         }
-        self.log.note(now, &self.name, message.id, event);
+        self.log.note(now, &self.identity.name, message.id, event);
 
         if handed.count > 0 {
             handed.json.push(b',');
         }
-        let handle = Handle { queue: self.number, sequence, receive: message.receives };
+        let handle = Handle { queue: self.identity.number, sequence, receive: message.receives };
         message.write(&mut handed.json, handle, order.attributes);
         handed.count += 1;
     }
@@ -341,7 +349,7 @@ impl Queue {
         if old || forget {
             let (id, body) = (message.id, message.body.clone());
             state.counters.deletes_ignored += 1;
-            self.log.note(now, &self.name, id, MessageEvent::DeleteIgnored);
+            self.log.note(now, &self.identity.name, id, MessageEvent::DeleteIgnored);
             return Deletion::Accepted(id, body);
         }
         let Some(message) = state.messages.remove(&handle.sequence) else {
@@ -349,7 +357,7 @@ impl Queue {
         };
         state.unhide(handle.sequence, message.place);
         state.counters.deleted += 1;
-        self.log.note(now, &self.name, message.id, MessageEvent::Deleted);
+        self.log.note(now, &self.identity.name, message.id, MessageEvent::Deleted);
         Deletion::Accepted(message.id, message.body)
     }
 
@@ -375,7 +383,7 @@ impl Queue {
             return Err(VisibilityRefusal::TooLong);
         }
         message.place = Place::InFlight { until: new_until };
-        self.log.note(now, &self.name, message.id, MessageEvent::VisibilityChanged);
+        self.log.note(now, &self.identity.name, message.id, MessageEvent::VisibilityChanged);
         state.hidden.remove(&(until, handle.sequence));
         state.hidden.insert((new_until, handle.sequence));
         state.counters.visibility_changes += 1;
@@ -385,7 +393,8 @@ impl Queue {
     }
 
     fn parse_handle(&self, state: &State, text: &str) -> Option<Handle> {
-        Handle::parse(text).filter(|handle| handle.queue == self.number && handle.sequence < state.next)
+        Handle::parse(text)
+            .filter(|handle| handle.queue == self.identity.number && handle.sequence < state.next)
     }
 
     /// Whether some message becomes visible by waiting.

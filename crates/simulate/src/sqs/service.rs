@@ -26,8 +26,11 @@ use crate::wire::{Answer, Service};
 
 /// How often a waiting receive looks again while messages are hidden.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-const LONGEST_WAIT_SECONDS: u64 = 20;
+const LONGEST_WAIT_SECONDS: i64 = 20;
 const LARGEST_BATCH: usize = 10;
+const LONGEST_ENTRY_ID: usize = 80;
+/// Of a message, and of all messages of a batch together.
+const LARGEST_MESSAGE: usize = 1 << 20;
 
 impl Service for Core {
     async fn answer(&self, request: Request<Bytes>) -> Answer {
@@ -124,7 +127,7 @@ impl Core {
         chances: EntryChances,
     ) -> Result<Vec<u8>, Refusal> {
         let queue = self.wanted_queue(&request.queue_url)?;
-        let (order, wait) = receive_order(&request, chances)?;
+        let (order, wait) = receive_order(&request, &queue.options, chances)?;
         let deadline = Instant::now() + wait;
         loop {
             let handed = self.hand_out(&queue, &order);
@@ -153,7 +156,10 @@ impl Core {
             queue.arrivals.notify_one();
         }
         if let Some(dead_letters) = dead_letters {
-            handed.redriven.drain(..).for_each(|message| dead_letters.adopt(now, message, &queue.arn));
+            handed
+                .redriven
+                .drain(..)
+                .for_each(|message| dead_letters.adopt(now, message, &queue.identity.arn));
         }
         handed
     }
@@ -166,6 +172,11 @@ impl Core {
 
     fn send_message(&self, request: &SendRequest<'_>) -> Result<Vec<u8>, Refusal> {
         let queue = self.wanted_queue(&request.queue_url)?;
+        if request.message_body.len() > LARGEST_MESSAGE {
+            return Err(Refusal::invalid_value(format!(
+                "Message must be shorter than {LARGEST_MESSAGE} bytes."
+            )));
+        }
         Ok(to_json(&self.send_body(&queue, &request.message_body, request.delay_seconds)))
     }
 
@@ -175,6 +186,12 @@ impl Core {
         chances: EntryChances,
     ) -> Result<Vec<u8>, Refusal> {
         let queue = self.wanted_queue(&request.queue_url)?;
+        let bytes: usize = request.entries.iter().map(|entry| entry.message_body.len()).sum();
+        if bytes > LARGEST_MESSAGE {
+            return Err(Refusal::batch_too_long(format!(
+                "Batch requests cannot be longer than {LARGEST_MESSAGE} bytes. You have sent {bytes} bytes."
+            )));
+        }
         self.batch(&request.entries, chances, |entry| {
             Ok(self.send_body(&queue, &entry.message_body, entry.delay_seconds))
         })
@@ -293,6 +310,7 @@ impl Core {
     fn all_attributes(&self, queue: &Queue) -> BTreeMap<&'static str, String> {
         let counters = queue.counters(self.now());
         let options = &queue.options;
+        let created = (queue.identity.created / 1_000).to_string();
         let mut attributes = BTreeMap::from([
             ("ApproximateNumberOfMessages", counters.visible.to_string()),
             ("ApproximateNumberOfMessagesNotVisible", counters.in_flight.to_string()),
@@ -300,10 +318,16 @@ impl Core {
             ("VisibilityTimeout", options.visibility_seconds.to_string()),
             ("DelaySeconds", options.delay_seconds.to_string()),
             ("MessageRetentionPeriod", options.retention_seconds.to_string()),
-            ("QueueArn", queue.arn.clone()),
+            ("ReceiveMessageWaitTimeSeconds", options.wait_seconds.to_string()),
+            ("MaximumMessageSize", LARGEST_MESSAGE.to_string()),
+            ("CreatedTimestamp", created.clone()),
+            ("LastModifiedTimestamp", created),
+            ("QueueArn", queue.identity.arn.clone()),
         ]);
         if let Some((target, most)) = &options.redrive {
-            let arn = self.dead_letter_queue(queue).map_or_else(|| target.clone(), |queue| queue.arn.clone());
+            let arn = self
+                .dead_letter_queue(queue)
+                .map_or_else(|| target.clone(), |queue| queue.identity.arn.clone());
             let policy = format!(r#"{{"deadLetterTargetArn":"{arn}","maxReceiveCount":{most}}}"#);
             attributes.insert("RedrivePolicy", policy);
         }
@@ -312,13 +336,20 @@ impl Core {
 
     fn queue_url(&self, request: &NameRequest<'_>) -> Result<Vec<u8>, Refusal> {
         let queue = self.wanted_queue(&request.queue_name)?;
-        Ok(to_json(&UrlAnswer { queue_url: &queue.url }))
+        Ok(to_json(&UrlAnswer { queue_url: &queue.identity.url }))
     }
 
     fn create_queue_on_request(&self, request: &NameRequest<'_>) -> Result<Vec<u8>, Refusal> {
-        let options = queue_options(request)?;
+        if let Ok(queue) = self.queue(&request.queue_name)
+            && queue_options(queue.options.clone(), request)? != queue.options
+        {
+            return Err(Refusal::queue_exists(
+                "A queue already exists with the same name and a different value for an attribute.",
+            ));
+        }
+        let options = queue_options(QueueOptions::default(), request)?;
         let queue = self.create_queue(&request.queue_name, options);
-        Ok(to_json(&UrlAnswer { queue_url: &queue.url }))
+        Ok(to_json(&UrlAnswer { queue_url: &queue.identity.url }))
     }
 
     fn purge_queue(&self, request: &QueueRequest<'_>) -> Result<Vec<u8>, Refusal> {
@@ -328,8 +359,9 @@ impl Core {
 
     fn list_queues(&self, request: &ListRequest<'_>) -> Vec<u8> {
         let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
-        let wanted = queues.values().filter(|queue| queue.name.starts_with(&*request.queue_name_prefix));
-        let mut queue_urls: Vec<String> = wanted.map(|queue| queue.url.clone()).collect();
+        let wanted =
+            queues.values().filter(|queue| queue.identity.name.starts_with(&*request.queue_name_prefix));
+        let mut queue_urls: Vec<String> = wanted.map(|queue| queue.identity.url.clone()).collect();
         queue_urls.sort_unstable();
         to_json(&UrlsAnswer { queue_urls })
     }
@@ -345,14 +377,15 @@ fn messages(handed: &Handed) -> Vec<u8> {
 
 fn receive_order(
     request: &ReceiveRequest<'_>,
+    options: &QueueOptions,
     chances: EntryChances,
 ) -> Result<(ReceiveOrder, Duration), Refusal> {
-    let most = request.max_number_of_messages.unwrap_or(1);
+    let most = usize::try_from(request.max_number_of_messages.unwrap_or(1)).unwrap_or(0);
     if !(1..=LARGEST_BATCH).contains(&most) {
         return Err(Refusal::invalid_value("MaxNumberOfMessages must be between 1 and 10."));
     }
-    let wait_seconds = request.wait_time_seconds.unwrap_or(0);
-    if wait_seconds > LONGEST_WAIT_SECONDS {
+    let wait_seconds = request.wait_time_seconds.unwrap_or(i64::from(options.wait_seconds));
+    if !(0..=LONGEST_WAIT_SECONDS).contains(&wait_seconds) {
         return Err(Refusal::invalid_value("WaitTimeSeconds must be between 0 and 20."));
     }
     let names = request.attribute_names.iter().chain(&request.message_system_attribute_names);
@@ -363,7 +396,7 @@ fn receive_order(
         duplicate_chance: chances.duplicated,
         may_redrive: false,
     };
-    Ok((order, Duration::from_secs(wait_seconds)))
+    Ok((order, Duration::from_secs(wait_seconds.unsigned_abs())))
 }
 
 fn visibility_ms(seconds: i64) -> Result<i64, Refusal> {
@@ -380,6 +413,11 @@ fn check_batch<E: Entry>(entries: &[E]) -> Result<(), Refusal> {
     if entries.len() > LARGEST_BATCH {
         return Err(Refusal::too_many_entries("Maximum number of entries per request are 10."));
     }
+    if !entries.iter().all(|entry| is_entry_id(entry.id())) {
+        return Err(Refusal::invalid_id(
+            "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long.",
+        ));
+    }
     let mut ids = HashSet::new();
     if entries.iter().all(|entry| ids.insert(entry.id())) {
         Ok(())
@@ -388,15 +426,21 @@ fn check_batch<E: Entry>(entries: &[E]) -> Result<(), Refusal> {
     }
 }
 
-fn queue_options(request: &NameRequest<'_>) -> Result<QueueOptions, Refusal> {
-    let mut options = QueueOptions::default();
+fn is_entry_id(id: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=LONGEST_ENTRY_ID).contains(&id.len()) && id.bytes().all(allowed)
+}
+
+/// The options with what the request says about them.
+fn queue_options(mut options: QueueOptions, request: &NameRequest<'_>) -> Result<QueueOptions, Refusal> {
     for (name, value) in &request.attributes {
         let number =
-            || value.parse().map_err(|_| Refusal::invalid_value(format!("{name} must be a number.")));
+            || value.parse().map_err(|_| Refusal::invalid_attribute(format!("{name} must be a number.")));
         match &**name {
             "VisibilityTimeout" => options.visibility_seconds = number()?,
             "DelaySeconds" => options.delay_seconds = number()?,
             "MessageRetentionPeriod" => options.retention_seconds = number()?,
+            "ReceiveMessageWaitTimeSeconds" => options.wait_seconds = number()?,
             "RedrivePolicy" => options.redrive = Some(redrive(value)?),
             _ => {}
         }
@@ -405,7 +449,7 @@ fn queue_options(request: &NameRequest<'_>) -> Result<QueueOptions, Refusal> {
 }
 
 fn redrive(policy: &str) -> Result<(String, u32), Refusal> {
-    let refusal = || Refusal::invalid_value("RedrivePolicy is not understood.");
+    let refusal = || Refusal::invalid_attribute("RedrivePolicy is not understood.");
     let policy: RedrivePolicy = serde_json::from_str(policy).map_err(|_| refusal())?;
     let most = policy.most_receives().ok_or_else(refusal)?;
     Ok((policy.dead_letter_target_arn, most))

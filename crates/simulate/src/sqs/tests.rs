@@ -249,6 +249,20 @@ async fn a_long_poll_ends_empty() {
     assert!(double.counters(&url).unwrap().empty_receives > 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_queue_says_how_long_to_wait() {
+    let queue = QueueOptions { wait_seconds: 15, ..QueueOptions::default() };
+    let double = SqsDouble::start(SqsOptions::default()).await.unwrap();
+    let url = double.create_queue("patient", queue);
+    let mut client = Client::of(&double).await;
+    let start = tokio::time::Instant::now();
+    assert_eq!(client.ask("ReceiveMessage", json!({"QueueUrl": url})).await, json!({}));
+    assert_eq!(start.elapsed().as_secs(), 15);
+    let start = tokio::time::Instant::now();
+    client.ask("ReceiveMessage", json!({"QueueUrl": url, "WaitTimeSeconds": 0})).await;
+    assert_eq!(start.elapsed().as_secs(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_receivers_get_each_message_once() {
     const MESSAGES: usize = 5_000;
@@ -335,6 +349,26 @@ async fn batches_answer_for_each_entry() {
     assert_eq!((status, &*code), (400, "AWS.SimpleQueueService.BatchEntryIdsNotDistinct;Sender"));
     let (_, code) = client.refused("DeleteMessageBatch", json!({"QueueUrl": url, "Entries": []})).await;
     assert_eq!(code, "AWS.SimpleQueueService.EmptyBatchRequest;Sender");
+    for id in ["", "with space", "ü", &"x".repeat(81)] {
+        let entries = json!([{"Id": id, "ReceiptHandle": "x"}]);
+        let request = json!({"QueueUrl": url, "Entries": entries});
+        let (_, code) = client.refused("DeleteMessageBatch", request).await;
+        assert_eq!(code, "AWS.SimpleQueueService.InvalidBatchEntryId;Sender", "{id}");
+    }
+}
+
+#[tokio::test]
+async fn messages_are_a_mebibyte_at_most() {
+    let Scene { double, mut client, url, .. } = scene().await;
+    let largest = "x".repeat(1 << 20);
+    client.ask("SendMessage", json!({"QueueUrl": url, "MessageBody": largest})).await;
+    let (_, code) =
+        client.refused("SendMessage", json!({"QueueUrl": url, "MessageBody": largest.clone() + "x"})).await;
+    assert_eq!(code, "InvalidParameterValue;Sender");
+    let entries = json!([{"Id": "a", "MessageBody": largest}, {"Id": "b", "MessageBody": "x"}]);
+    let (_, code) = client.refused("SendMessageBatch", json!({"QueueUrl": url, "Entries": entries})).await;
+    assert_eq!(code, "AWS.SimpleQueueService.BatchRequestTooLong;Sender");
+    assert_eq!(double.counters(&url).unwrap().sent, 1);
 }
 
 #[tokio::test]
@@ -350,6 +384,22 @@ async fn queues_are_made_and_described_over_the_wire() {
     let described = client.ask("GetQueueAttributes", request).await;
     assert_eq!(described["Attributes"]["VisibilityTimeout"], "77");
     assert_eq!(described["Attributes"]["RedrivePolicy"], policy.replace("\"5\"", "5"));
+    assert_eq!(described["Attributes"]["CreatedTimestamp"], "1790000000");
+    assert_eq!(described["Attributes"]["LastModifiedTimestamp"], "1790000000");
+    assert_eq!(described["Attributes"]["MaximumMessageSize"], "1048576");
+    assert_eq!(described["Attributes"]["ReceiveMessageWaitTimeSeconds"], "0");
+
+    // Again, it is the same queue, unless the request would have it another way.
+    for attributes in [json!({}), json!({"VisibilityTimeout": "77"}), json!({"RedrivePolicy": policy})] {
+        let again = client.ask("CreateQueue", json!({"QueueName": "made", "Attributes": attributes})).await;
+        assert_eq!(again, made);
+    }
+    for attributes in [json!({"VisibilityTimeout": "78"}), json!({"DelaySeconds": "1"})] {
+        let request = json!({"QueueName": "made", "Attributes": attributes});
+        assert_eq!(client.refused("CreateQueue", request).await.1, "QueueAlreadyExists;Sender");
+    }
+    let request = json!({"QueueName": "other", "Attributes": {"DelaySeconds": "many"}});
+    assert_eq!(client.refused("CreateQueue", request).await.1, "InvalidAttributeValue;Sender");
 
     double.send_many(&url, ["a", "b", "c"]).unwrap();
     client.ask("ReceiveMessage", json!({"QueueUrl": url})).await;
@@ -378,8 +428,11 @@ async fn wrong_requests_are_refused_in_the_services_words() {
     );
     assert_eq!(client.refused("Dance", json!({})).await.1, "InvalidAction;Sender");
     assert_eq!(client.refused("ReceiveMessage", json!([])).await.1, "MalformedInput;Sender");
-    let request = json!({"QueueUrl": url, "MaxNumberOfMessages": 11});
-    assert_eq!(client.refused("ReceiveMessage", request).await.1, "InvalidParameterValue;Sender");
+    for (name, number) in [("MaxNumberOfMessages", 11), ("MaxNumberOfMessages", -1), ("WaitTimeSeconds", -1)]
+    {
+        let request = json!({"QueueUrl": url, name: number});
+        assert_eq!(client.refused("ReceiveMessage", request).await.1, "InvalidParameterValue;Sender");
+    }
     let request = json!({"QueueUrl": url, "ReceiptHandle": "x"});
     assert_eq!(client.refused("DeleteMessage", request).await.1, "ReceiptHandleIsInvalid;Sender");
     double.remove_queue(&url).unwrap();

@@ -17,9 +17,9 @@ const DAY: u32 = 86_400;
 
 /// The policy that a key has if nobody says otherwise; these other accounts may use the key.
 pub(crate) fn policy(owner: AccountId, shared_with: &BTreeSet<AccountId>) -> String {
-    let statement = |sid: &str, principals: Vec<String>, action: Value| json!({ "Sid": sid, "Effect": "Allow", "Principal": { "AWS": principals }, "Action": action, "Resource": "*" });
+    let statement = |sid: &str, principals: Value, action: Value| json!({ "Sid": sid, "Effect": "Allow", "Principal": { "AWS": principals }, "Action": action, "Resource": "*" });
     let root = |account: &AccountId| format!("arn:aws:iam::{account}:root");
-    let mut statements = vec![statement("Enable IAM User Permissions", vec![root(&owner)], json!("kms:*"))];
+    let mut statements = vec![statement("Enable IAM User Permissions", json!(root(&owner)), json!("kms:*"))];
     if !shared_with.is_empty() {
         let actions = json!([
             "kms:Decrypt",
@@ -28,7 +28,8 @@ pub(crate) fn policy(owner: AccountId, shared_with: &BTreeSet<AccountId>) -> Str
             "kms:GenerateDataKey*",
             "kms:ReEncrypt*"
         ]);
-        statements.push(statement("Use by other accounts", shared_with.iter().map(root).collect(), actions));
+        let others: Vec<String> = shared_with.iter().map(root).collect();
+        statements.push(statement("Use by other accounts", json!(others), actions));
     }
     json!({ "Version": "2012-10-17", "Id": "key-default-1", "Statement": statements }).to_string()
 }
