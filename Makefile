@@ -14,7 +14,7 @@ ARGS ?=
 
 ## Everything at work on a synthetic organisation, with lines to try in another terminal. Ctrl-C ends it.
 demo:
-	cargo build --locked --package dormouse
+	cargo build --locked --workspace --bin dormouse
 	$(or $(CARGO_TARGET_DIR),target)/debug/dormouse demo $(ARGS)
 
 ## The program as it is shipped, in target/dist/dormouse.
