@@ -193,7 +193,8 @@ async fn live(
     enough: &CancellationToken,
 ) -> anyhow::Result<()> {
     let began = Instant::now();
-    let mut story = Story::about(&world.organisation.truth());
+    let named = all_keys(instance).await?.into_iter().filter(|key| key.aliases.is_some()).map(|key| key.arn);
+    let mut story = Story::about(&world.organisation.truth(), &named.collect());
     let (mut deliveries, mut drawings) = (interval(DELIVERY), interval(DRAWING));
     deliveries.set_missed_tick_behavior(MissedTickBehavior::Delay);
     drawings.set_missed_tick_behavior(MissedTickBehavior::Delay);

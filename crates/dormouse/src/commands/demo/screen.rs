@@ -9,6 +9,7 @@ use dormouse_ledger::KeyDocument;
 use dormouse_model::{EventTime, KeyArn, LifecycleState};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::show::who::caller;
 use crate::show::{printable, say};
 
 /// How many changes are shown.
@@ -32,16 +33,31 @@ pub(super) struct Figures {
 pub(super) struct Screen {
     bar: Option<ProgressBar>,
     last: HashMap<KeyArn, Seen>,
-    changes: VecDeque<String>,
+    changes: VecDeque<Line>,
     rate: Rate,
     lines: u64,
+}
+
+/// A change that is shown. A newer one of the same sort takes its place.
+struct Line {
+    key: KeyArn,
+    sort: Sort,
+    text: String,
+}
+
+/// The sorts of changes.
+#[derive(Clone, Copy, PartialEq)]
+enum Sort {
+    New,
+    State,
+    Wanted,
+    Awake,
 }
 
 /// What was known of a key when it was last looked at.
 #[derive(Clone, Copy, PartialEq)]
 struct Seen {
     state: Option<LifecycleState>,
-    verdict: &'static str,
     wanted: u64,
     last_use: Option<EventTime>,
 }
@@ -100,8 +116,8 @@ impl Screen {
         } else if figures.seconds >= self.lines * LINE_INTERVAL {
             self.lines += 1;
             say(&headline(keys, figures, self.rate.per_second()))?;
-            for change in self.changes.drain(..) {
-                say(&format!("  {change}"))?;
+            for change in self.changes.drain(..).rev() {
+                say(&format!("  {}", change.text))?;
             }
         }
         Ok(())
@@ -119,7 +135,7 @@ impl Screen {
         text.push_str("\nlatest:");
         for change in &self.changes {
             // Writing to a String cannot fail.
-            let _ = write!(text, "\n  {change}");
+            let _ = write!(text, "\n  {}", change.text);
         }
         text
     }
@@ -129,7 +145,6 @@ impl Screen {
         for key in keys {
             let seen = Seen {
                 state: key.state,
-                verdict: key.verdict.kind.name(),
                 wanted: key.wanted.map_or(0, |wanted| wanted.count),
                 last_use: key.last_use.as_ref().map(|last| last.at),
             };
@@ -137,34 +152,39 @@ impl Screen {
             if is_first || before == Some(seen) {
                 continue;
             }
-            if let Some(news) = news(key, before, seen) {
-                self.changes.push_front(format!("{seconds:>4} s  {}", printable(&news)));
+            if let Some((sort, news)) = news(key, before, seen) {
+                self.changes.retain(|line| (line.key, line.sort) != (key.arn, sort));
+                let text = format!("{seconds:>4} s  {}", printable(&news));
+                self.changes.push_front(Line { key: key.arn, sort, text });
                 self.changes.truncate(MOST_CHANGES);
             }
         }
     }
 }
 
+/// A use after at least so many seconds without one is worth a line.
+const LONG_SLEEP: u32 = 3 * 86_400;
+
 /// What is new about a key, if it is worth a line: a busy key's next use is not.
-fn news(key: &KeyDocument, before: Option<Seen>, now: Seen) -> Option<String> {
+fn news(key: &KeyDocument, before: Option<Seen>, now: Seen) -> Option<(Sort, String)> {
     let name = name_of(key);
     let Some(before) = before else {
-        return Some(format!("{name} is new"));
+        return Some((Sort::New, format!("{name} is new")));
     };
     if before.state != now.state {
-        let state = |state: Option<LifecycleState>| state.map_or("unknown", LifecycleState::name);
-        return Some(format!("{name}: {} → {}", state(before.state), state(now.state)));
+        let state = now.state.map_or("unknown", LifecycleState::name);
+        return Some((Sort::State, format!("{name} is {state} now")));
     }
     if now.wanted > before.wanted {
         let attempt = key.last_attempt.as_ref();
-        let by = attempt.and_then(|attempt| attempt.principal.as_deref()).unwrap_or("somebody");
-        return Some(format!("{name} is still wanted ({} failed calls) by {by}", now.wanted));
+        let by = caller(attempt.and_then(|attempt| attempt.principal.as_deref()), None, key.account);
+        return Some((Sort::Wanted, format!("{name} is still wanted: {} failed calls, the last by {by}", now.wanted)));
     }
-    if before.verdict != now.verdict {
-        return Some(format!("{name} woke up: {} → {}", before.verdict, now.verdict));
-    }
-    let idle = now.last_use?.seconds_since(before.last_use?);
-    (idle >= 3_600).then(|| format!("{name} was used for the first time in {} h", idle / 3_600))
+    let last_use = now.last_use?;
+    let Some(slept) = before.last_use.map(|at| last_use.seconds_since(at)) else {
+        return Some((Sort::Awake, format!("{name} was used: its first use ever seen")));
+    };
+    (slept >= LONG_SLEEP).then(|| (Sort::Awake, format!("{name} woke up: its first use in {} days", slept / 86_400)))
 }
 
 /// The first alias, else the id.

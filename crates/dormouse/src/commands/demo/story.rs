@@ -1,9 +1,9 @@
 //! What an administrator does while the demo runs, so that there is something to see: a busy key is disabled and its
 //! users keep calling, a forgotten one wakes up, a deletion is scheduled and cancelled. Over and over, with other keys.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
-use dormouse_model::KeyArn;
+use dormouse_model::{KeyArn, LifecycleState};
 use dormouse_simulate::organisation::{Cadence, Organisation, Truth};
 use serde_json::{Value, json};
 
@@ -27,18 +27,20 @@ const ROUND: u64 = 60;
 const MOST_ROUNDS: usize = 20;
 
 impl Story {
-    /// A story about the keys of an organisation.
-    pub(super) fn about(truth: &Truth) -> Self {
-        let of = |cadence| truth.of(cadence).filter(|key| key.state.name() == "Enabled").map(|key| key.key);
-        let busy: Vec<KeyArn> = of(Cadence::Busy).collect();
-        let dead: Vec<KeyArn> = of(Cadence::Dead).collect();
-        let unused: Vec<KeyArn> = of(Cadence::NeverUsed).collect();
+    /// A story about the keys of an organisation, first about those that Dormouse knows by a name.
+    pub(super) fn about(truth: &Truth, named: &HashSet<KeyArn>) -> Self {
+        let of = |cadence| {
+            let enabled = truth.of(cadence).filter(|key| key.state == LifecycleState::Enabled);
+            let mut keys: Vec<KeyArn> = enabled.map(|key| key.key).collect();
+            keys.sort_by_key(|key| !named.contains(key));
+            keys
+        };
+        let (busy, dead, unused) = (of(Cadence::Busy), of(Cadence::Dead), of(Cadence::NeverUsed));
         let mut steps = Vec::new();
         for round in 0..MOST_ROUNDS {
             let begin = round as u64 * ROUND;
             let mut plan = |after, keys: &[KeyArn], operation, request: fn(String) -> Value| {
-                // The first busy key stays untouched: something has to go on.
-                if let Some(&key) = keys.get(round + usize::from(keys.len() > round + 1)) {
+                if let Some(&key) = keys.get(round) {
                     steps.push(Step { at: begin + after, key, operation, request: request(key.id()) });
                 }
             };
