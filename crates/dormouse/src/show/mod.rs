@@ -2,12 +2,20 @@
 
 pub(crate) mod csv;
 pub(crate) mod json;
+pub(crate) mod key;
+pub(crate) mod keys;
 mod printable;
-pub(crate) mod table;
+pub(crate) mod quarantine;
+mod screen;
+mod sheet;
+pub(crate) mod status;
+mod who;
+pub(crate) mod words;
 
 use std::io::Write;
 
 pub(crate) use printable::printable;
+pub(crate) use screen::Screen;
 
 /// A line on standard output.
 pub(crate) fn say(line: &str) -> std::io::Result<()> {
