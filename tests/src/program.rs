@@ -133,15 +133,18 @@ pub fn finish_measured(arguments: &[&str]) -> (Finished, u64) {
 pub struct Running {
     child: Child,
     stderr: PathBuf,
+    /// Where this process's part of the log begins: its predecessors may have used the same file.
+    log_from: usize,
 }
 
 impl Running {
     /// Starts `dormouse run` with this configuration; what it logs is kept in `stderr`.
     pub fn start(configuration: &Path, stderr: PathBuf) -> Self {
+        let log_from = std::fs::read(&stderr).map_or(0, |log| log.len());
         let log = File::options().create(true).append(true).open(&stderr).unwrap();
         let mut command = dormouse(&["run", "--config", configuration.to_str().unwrap()]);
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        Self { child, stderr }
+        Self { child, stderr, log_from }
     }
 
     /// The process's number.
@@ -152,6 +155,20 @@ impl Running {
     /// What it and its predecessors with the same file logged so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.stderr).unwrap()).into_owned()
+    }
+
+    /// Where its server listens, as soon as it says so.
+    pub async fn url(&mut self) -> String {
+        until("dormouse run listens", || {
+            self.assert_alive();
+            let log = self.log();
+            let own = log.get(self.log_from..).unwrap_or_default();
+            let line = own.lines().find(|line| line.contains("listening url="));
+            let url =
+                line.and_then(|line| line.split("url=").nth(1)).map(|url| url.trim_matches('"').to_owned());
+            url.ok_or(log)
+        })
+        .await
     }
 
     /// Fails the test if the process has ended; to be asked while waiting for something that it should do.

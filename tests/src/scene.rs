@@ -61,10 +61,12 @@ impl Scene {
         scene.set("source", "visibility_timeout", "\"10s\"");
         scene.set("source", "wait_time", "\"1s\"");
         scene.set("ingest", "fold_interval", "\"1s\"");
+        // Many instances run on one machine at once.
+        scene.set("http", "listen", "\"127.0.0.1:0\"");
         scene
     }
 
-    /// Sets one key of `[store]`, of the one `[[sources]]` (`source`) or of `[ingest]` to a TOML value.
+    /// Sets one key of `[store]`, of `[http]`, of the one `[[sources]]` (`source`) or of `[ingest]` to a TOML value.
     pub fn set(&mut self, section: &'static str, key: &'static str, value: &str) {
         self.settings.entry(section).or_default().insert(key, value.to_owned());
     }

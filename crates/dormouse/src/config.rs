@@ -1,14 +1,18 @@
 //! The configuration: one TOML file, checked as a whole before anything is opened or bound.
 //!
 //! Unknown keys are errors that name the line, the key and what is allowed. Any single setting outside the lists can be
-//! overridden by a variable: `DORMOUSE_STORE_PATH` is `path` in `[store]`.
+//! overridden by a variable: `DORMOUSE_STORE_PATH` is `path` in `[store]`. The one secret, the token of the HTTP server,
+//! is no setting of the file: it comes from a file of its own or from `DORMOUSE_HTTP_TOKEN`.
 
 use std::collections::BTreeSet;
+use std::io::Read;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use dormouse_model::OperationTable;
+use dormouse_server::{Limits, ServerOptions, Token};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
@@ -21,6 +25,8 @@ pub(crate) const DEFAULT_PATH: &str = "/etc/dormouse/dormouse.toml";
 pub(crate) struct Config {
     /// Where state is kept.
     pub(crate) store: StoreConfig,
+    /// The HTTP server.
+    pub(crate) http: HttpConfig,
     /// Where events come from.
     pub(crate) sources: Vec<SourceConfig>,
     /// What counts as use.
@@ -55,6 +61,83 @@ impl Default for StoreConfig {
             keep_days: defaults.keep_days,
         }
     }
+}
+
+/// The HTTP server: API, metrics, health.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct HttpConfig {
+    /// Whether there is one.
+    pub(crate) enabled: bool,
+    /// Where it listens: an IP address and a port, 0 for any free one.
+    pub(crate) listen: SocketAddr,
+    /// A file that holds the token which callers have to show.
+    pub(crate) token_file: Option<PathBuf>,
+    /// Everybody who can reach the address may ask and change things.
+    pub(crate) allow_anonymous: bool,
+    /// So many series are in one answer of `/metrics/keys` at the most.
+    pub(crate) max_key_series: usize,
+    /// The token itself, from its variable.
+    #[serde(skip)]
+    pub(crate) token: Option<Token>,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: SocketAddr::from(([127, 0, 0, 1], 9774)),
+            token_file: None,
+            allow_anonymous: false,
+            max_key_series: Limits::default().max_key_series,
+            token: None,
+        }
+    }
+}
+
+impl HttpConfig {
+    /// How the server listens, with the token read. The variable goes before the file.
+    pub(crate) fn options(&self) -> anyhow::Result<ServerOptions> {
+        let token = match (&self.token, &self.token_file) {
+            (Some(token), _) => Some(token.clone()),
+            (None, Some(file)) => Some(read_token(file).context("[http] token_file")?),
+            (None, None) => None,
+        };
+        let limits = Limits { max_key_series: self.max_key_series, ..Limits::default() };
+        let options = ServerOptions {
+            token,
+            allow_anonymous: self.allow_anonymous,
+            limits,
+            ..ServerOptions::at(self.listen)
+        };
+        options.check()?;
+        Ok(options)
+    }
+
+    /// What can be said without reading the token's file.
+    fn check(&self) -> anyhow::Result<()> {
+        let has_token = self.token.is_some() || self.token_file.is_some();
+        if self.enabled && !has_token {
+            let options =
+                ServerOptions { allow_anonymous: self.allow_anonymous, ..ServerOptions::at(self.listen) };
+            options.check()?;
+        }
+        if self.max_key_series == 0 {
+            bail!("[http] max_key_series: at least 1; the default is 1000000");
+        }
+        Ok(())
+    }
+}
+
+/// A token is short; whoever names another file by mistake shall not have it read whole.
+const LONGEST_TOKEN_FILE: u64 = 4_096;
+
+fn read_token(path: &Path) -> anyhow::Result<Token> {
+    let said = || path.display().to_string();
+    let mut text = String::new();
+    let file = std::fs::File::open(path).with_context(said)?;
+    file.take(LONGEST_TOKEN_FILE).read_to_string(&mut text).with_context(said)?;
+    Token::parse(&text).with_context(said)
 }
 
 /// One source of events.
@@ -245,22 +328,38 @@ fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     )))
 }
 
-/// The settings that a variable can override: section, key, and whether it is a number.
-const SETTINGS: &[(&str, &str, bool)] = &[
-    ("store", "path", false),
-    ("store", "quarantine_bytes", false),
-    ("store", "keep_days", true),
-    ("verdicts", "idle_after", false),
-    ("ingest", "id_window", true),
-    ("ingest", "epoch_interval", false),
-    ("ingest", "fold_interval", false),
-    ("ingest", "in_flight_bytes", false),
-    ("ingest", "future_tolerance", false),
-    ("ingest", "future_hold", false),
-    ("ingest", "shutdown_grace", false),
-    ("log", "level", false),
-    ("log", "format", false),
+/// What a setting looks like in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Text,
+    Number,
+    Bool,
+}
+
+/// The settings that a variable can override: section, key, and what it looks like.
+const SETTINGS: &[(&str, &str, Form)] = &[
+    ("store", "path", Form::Text),
+    ("store", "quarantine_bytes", Form::Text),
+    ("store", "keep_days", Form::Number),
+    ("http", "enabled", Form::Bool),
+    ("http", "listen", Form::Text),
+    ("http", "token_file", Form::Text),
+    ("http", "allow_anonymous", Form::Bool),
+    ("http", "max_key_series", Form::Number),
+    ("verdicts", "idle_after", Form::Text),
+    ("ingest", "id_window", Form::Number),
+    ("ingest", "epoch_interval", Form::Text),
+    ("ingest", "fold_interval", Form::Text),
+    ("ingest", "in_flight_bytes", Form::Text),
+    ("ingest", "future_tolerance", Form::Text),
+    ("ingest", "future_hold", Form::Text),
+    ("ingest", "shutdown_grace", Form::Text),
+    ("log", "level", Form::Text),
+    ("log", "format", Form::Text),
 ];
+
+/// The variable that holds the server's token. It is no setting: secrets do not belong into the file.
+const TOKEN_VARIABLE: &str = "DORMOUSE_HTTP_TOKEN";
 
 impl Config {
     /// Reads and checks the file at `path`, with the process's `DORMOUSE_…` variables on top.
@@ -275,12 +374,18 @@ impl Config {
     }
 
     fn parse(text: &str, variables: impl Iterator<Item = (String, String)>) -> anyhow::Result<Self> {
+        let variables: Vec<_> = variables.collect();
+        refuse_a_token_in(text)?;
         let mut config: Self =
             toml::from_str(text).map_err(|error| anyhow::anyhow!("{}", error.to_string().trim_end()))?;
-        let overrides: Vec<_> = variables.filter_map(|(name, value)| Override::of(name, value)).collect();
+        let token = variables.iter().find(|(name, _)| name == TOKEN_VARIABLE);
+        let token = token.map(|(_, token)| Token::parse(token)).transpose().context(TOKEN_VARIABLE)?;
+        let overrides: Vec<_> =
+            variables.into_iter().filter_map(|(name, value)| Override::of(name, value)).collect();
         if !overrides.is_empty() {
             config = apply_overrides(text, &overrides)?;
         }
+        config.http.token = token;
         config.check()?;
         Ok(config)
     }
@@ -288,6 +393,7 @@ impl Config {
     /// What types alone cannot say.
     fn check(&self) -> anyhow::Result<()> {
         self.operation_table().context("[operations]")?;
+        self.http.check()?;
         if self.ingest.id_window == 0 {
             bail!("[ingest] id_window: at least 1; the default is 1000000");
         }
@@ -357,11 +463,27 @@ impl Override {
     /// Variables that name no setting are none of ours: container platforms invent some with every prefix.
     fn of(variable: String, text: String) -> Option<Self> {
         let name = variable.strip_prefix("DORMOUSE_")?.to_ascii_lowercase();
-        let names_it = |(section, key, _): &&(&str, &str, bool)| name == format!("{section}_{key}");
-        let &(section, key, is_number) = SETTINGS.iter().find(names_it)?;
-        let number = if is_number { text.parse().ok().map(toml::Value::Integer) } else { None };
-        Some(Self { variable, section, key, value: number.unwrap_or(toml::Value::String(text)) })
+        let names_it = |(section, key, _): &&(&str, &str, Form)| name == format!("{section}_{key}");
+        let &(section, key, form) = SETTINGS.iter().find(names_it)?;
+        let value = match form {
+            Form::Text => None,
+            Form::Number => text.parse().ok().map(toml::Value::Integer),
+            Form::Bool => text.parse().ok().map(toml::Value::Boolean),
+        };
+        Some(Self { variable, section, key, value: value.unwrap_or(toml::Value::String(text)) })
     }
+}
+
+/// Says so before anything else looks at the file: other errors show the line they are about.
+fn refuse_a_token_in(text: &str) -> anyhow::Result<()> {
+    let file: Option<toml::Table> = toml::from_str(text).ok();
+    let http = file.as_ref().and_then(|file| file.get("http")).and_then(toml::Value::as_table);
+    if http.is_some_and(|http| http.contains_key("token")) {
+        bail!(
+            "[http] token: a secret does not belong into this file; use token_file or the variable {TOKEN_VARIABLE}"
+        );
+    }
+    Ok(())
 }
 
 fn apply_overrides(text: &str, overrides: &[Override]) -> anyhow::Result<Config> {
@@ -438,12 +560,14 @@ mod tests {
 
     #[test]
     fn every_overridable_setting_exists() {
-        for (section, key, is_number) in SETTINGS {
+        for (section, key, form) in SETTINGS {
             let value = match (*section, *key) {
-                _ if *is_number => "7",
+                _ if *form == Form::Number => "7",
+                _ if *form == Form::Bool => "true",
+                ("http", "listen") => "127.0.0.1:0",
                 ("log", "format") => "json",
                 (_, key) if key.ends_with("bytes") => "2MiB",
-                ("store" | "log", _) => "x",
+                ("store" | "log" | "http", _) => "x",
                 _ => "1h",
             };
             let variable = format!("DORMOUSE_{}_{}", section.to_uppercase(), key.to_uppercase());
@@ -461,5 +585,42 @@ mod tests {
     #[test]
     fn two_sources_cannot_share_a_name() {
         assert!(parse(&format!("{MINIMAL}{MINIMAL}"), &[]).unwrap_err().contains("taken"));
+    }
+
+    #[test]
+    fn the_token_comes_from_its_variable_or_its_file_and_is_never_told() {
+        const SECRET: &str = "0123456789abcdef";
+        let config = parse(MINIMAL, &[(TOKEN_VARIABLE, &format!(" {SECRET}\n"))]).unwrap();
+        assert!(config.http.options().unwrap().token.is_some());
+        assert!(!format!("{config:?}").contains(SECRET));
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, format!("{SECRET}\n")).unwrap();
+        let text = format!("{MINIMAL}[http]\nlisten = \"0.0.0.0:1\"\ntoken_file = {file:?}\n");
+        assert!(parse(&text, &[]).unwrap().http.options().unwrap().token.is_some());
+        std::fs::write(&file, "short-secret\n").unwrap();
+        let error = format!("{:#}", parse(&text, &[]).unwrap().http.options().unwrap_err());
+        assert!(error.contains("[http] token_file") && error.contains("16 characters"), "{error}");
+        assert!(!error.contains("short-secret"), "{error}");
+
+        let error = parse(MINIMAL, &[(TOKEN_VARIABLE, "short-secret")]).unwrap_err();
+        assert!(error.contains(TOKEN_VARIABLE) && !error.contains("short-secret"), "{error}");
+        let error = parse(&format!("[http]\ntoken = \"{SECRET}\"\n"), &[]).unwrap_err();
+        assert!(error.contains("token_file") && !error.contains(SECRET), "{error}");
+    }
+
+    #[test]
+    fn an_address_that_others_can_reach_needs_a_token_or_a_word() {
+        let listen = format!("{MINIMAL}[http]\nlisten = \"0.0.0.0:9774\"\n");
+        let error = parse(&listen, &[]).unwrap_err();
+        for part in ["[http] token_file", TOKEN_VARIABLE, "allow_anonymous = true"] {
+            assert!(error.contains(part), "{part} is not in: {error}");
+        }
+        assert!(parse(&listen, &[("DORMOUSE_HTTP_ALLOW_ANONYMOUS", "true")]).is_ok());
+        assert!(parse(&listen, &[("DORMOUSE_HTTP_ENABLED", "false")]).is_ok());
+        assert!(parse(&listen, &[(TOKEN_VARIABLE, "0123456789abcdef")]).is_ok());
+        let error = parse(MINIMAL, &[("DORMOUSE_HTTP_LISTEN", "everywhere")]).unwrap_err();
+        assert!(error.contains("DORMOUSE_HTTP_LISTEN") && error.contains("listen"), "{error}");
     }
 }

@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod config;
 mod exit;
+mod instance;
 mod logging;
 mod show;
 
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
         Command::Keys(ref args) => ask(&cli, &args.place, |asked| commands::keys::keys(args, asked, screen)),
         Command::Key(ref args) => ask(&cli, &args.place, |asked| commands::keys::key(args, asked, screen)),
         Command::Status(ref args) => {
-            ask(&cli, &args.place, |asked| commands::status::status(args.output, asked))
+            ask(&cli, &args.place, |asked| commands::status::status(args.output, asked, screen))
         }
         Command::Quarantine(ref args) => ask(&cli, args.command.place(), |asked| {
             commands::quarantine::quarantine(&args.command, asked, screen)

@@ -14,6 +14,7 @@ mod acks;
 mod config;
 mod faults;
 mod hostile;
+mod http;
 mod kill;
 mod poison;
 mod replay;

@@ -1,5 +1,6 @@
 //! Who is asked: what the options say, else the variable, else the configuration, else the usual address.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use super::Asked;
@@ -8,7 +9,7 @@ use super::instance::Instance;
 use super::store::StoreFile;
 use super::token::Token;
 use crate::cli::{Cli, WhereArgs};
-use crate::config::{self, Config};
+use crate::config::{self, Config, HttpConfig};
 use crate::exit::Usage;
 
 /// Names the instance if no option does.
@@ -32,7 +33,7 @@ pub(crate) fn choose(cli: &Cli, place: &WhereArgs) -> anyhow::Result<Asked> {
     let configured = match (&named, &token) {
         // Whoever names an instance and brings the token has no need of the configuration.
         (Some(_), Some(_)) => Configured::default(),
-        _ => configuration(&cli.config)?.map(|config| Configured::of(&config)).unwrap_or_default(),
+        _ => configuration(&cli.config)?.map(|config| Configured::of(&config.http)).unwrap_or_default(),
     };
     let url = named.unwrap_or_else(|| configured.url.clone());
     // The configured token is the configured instance's: no other gets to see it.
@@ -66,7 +67,31 @@ impl Default for Configured {
 }
 
 impl Configured {
-    fn of(_config: &Config) -> Self {
-        Self::default()
+    fn of(http: &HttpConfig) -> Self {
+        let mut listen = http.listen;
+        // Whoever listens on every address of this machine is asked on its own.
+        if listen.ip().is_unspecified() {
+            listen.set_ip(match listen.ip() {
+                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        Self { url: format!("http://{listen}"), token_file: http.token_file.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configured_instance_is_asked_where_it_can_be_reached() {
+        let url = |listen: &str| {
+            Configured::of(&HttpConfig { listen: listen.parse().unwrap(), ..HttpConfig::default() }).url
+        };
+        assert_eq!(url("10.0.0.7:80"), "http://10.0.0.7:80");
+        assert_eq!(url("0.0.0.0:9774"), "http://127.0.0.1:9774");
+        assert_eq!(url("[::]:9774"), "http://[::1]:9774");
+        assert_eq!(Configured::of(&HttpConfig::default()).url, Configured::default().url);
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use dormouse_model::KeyArn;
 use dormouse_pipeline::view::{KeyDetails, KeysPage, StatusDocument};
 use dormouse_pipeline::{QuarantineAction, QuarantineOutcome};
+use dormouse_server::api::{InstanceDocument, OutcomeDocument, QuarantinePage};
 use dormouse_store::StoredQuarantined;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
@@ -20,19 +21,13 @@ pub(crate) struct Instance {
 
 /// How an instance is doing; of a store, what it knows.
 #[derive(Debug, Deserialize, Serialize)]
-pub(crate) struct InstanceStatus {
+pub(crate) struct Status {
     /// What was read and what became of it.
     #[serde(flatten)]
-    pub(crate) store: StatusDocument,
-    /// The process itself; nothing of a store.
+    pub(crate) known: StatusDocument,
+    /// The process itself; a store has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) instance: Option<serde_json::Value>,
-}
-
-#[derive(Deserialize)]
-struct QuarantinePage {
-    messages: Vec<StoredQuarantined>,
-    next: Option<i64>,
+    pub(crate) instance: Option<InstanceDocument>,
 }
 
 impl Instance {
@@ -61,7 +56,7 @@ impl Instance {
         })
     }
 
-    pub(super) fn status(&self) -> anyhow::Result<InstanceStatus> {
+    pub(super) fn status(&self) -> anyhow::Result<Status> {
         self.http.get(&["status"], &[])
     }
 
@@ -104,15 +99,25 @@ impl Instance {
             QuarantineAction::Drop => self.http.ask(Method::DELETE, &["quarantine", &number], &[]),
         };
         match answer {
-            Ok(body) => self.outcome(action, &body),
+            Ok(body) => self.outcome(&body),
             Err(error) if is(&error, "no_such_message") => Ok(QuarantineOutcome::NoSuchMessage),
             Err(error) if is(&error, "commits_paused") => Ok(QuarantineOutcome::NotNow),
             Err(error) => Err(error),
         }
     }
 
-    fn outcome(&self, _action: QuarantineAction, _body: &[u8]) -> anyhow::Result<QuarantineOutcome> {
-        Err(self.http.strange("its answer is not understood"))
+    fn outcome(&self, body: &[u8]) -> anyhow::Result<QuarantineOutcome> {
+        let document: OutcomeDocument =
+            serde_json::from_slice(body).map_err(|error| self.http.strange(&error.to_string()))?;
+        match document.outcome.as_str() {
+            "applied" => Ok(QuarantineOutcome::Applied),
+            "dropped" => Ok(QuarantineOutcome::Dropped),
+            "refused" => Ok(QuarantineOutcome::Refused {
+                reason: document.reason.unwrap_or_default(),
+                detail: document.detail.unwrap_or_default(),
+            }),
+            other => Err(self.http.strange(&format!("the outcome {other:?} is not known"))),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use dormouse_pipeline::{QuarantineAction, QuarantineOutcome};
 use dormouse_store::StoredQuarantined;
 
 pub(crate) use choose::choose;
-pub(crate) use instance::InstanceStatus;
+pub(crate) use instance::Status;
 pub(crate) use question::Question;
 
 use instance::Instance;
@@ -52,7 +52,7 @@ impl Asked {
     }
 
     /// How it is doing.
-    pub(crate) fn status(&self) -> anyhow::Result<InstanceStatus> {
+    pub(crate) fn status(&self) -> anyhow::Result<Status> {
         match self {
             Self::Store(store) => store.status(),
             Self::Instance(instance) => instance.status(),

@@ -15,7 +15,7 @@ use dormouse_pipeline::{
 use dormouse_store::{Reader, SqliteOptions, SqliteStore, StoreError, StoredQuarantined};
 use tokio_util::sync::CancellationToken;
 
-use super::{InstanceStatus, PAGE, Question, no_such_message};
+use super::{PAGE, Question, Status, no_such_message};
 use crate::commands::{judge_now, seconds};
 use crate::config::Config;
 use crate::exit::NoSuch;
@@ -58,8 +58,8 @@ impl StoreFile {
         Ok(details.ok_or_else(|| NoSuch(no_such_key(key, view)))?)
     }
 
-    pub(super) fn status(&self) -> anyhow::Result<InstanceStatus> {
-        Ok(InstanceStatus { store: self.view()?.status()?, instance: None })
+    pub(super) fn status(&self) -> anyhow::Result<Status> {
+        Ok(Status { known: self.view()?.status()?, instance: None })
     }
 
     pub(super) fn quarantine(&self) -> anyhow::Result<Vec<StoredQuarantined>> {

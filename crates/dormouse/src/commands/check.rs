@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, HttpConfig};
 use crate::show::say;
 
 /// The configuration was read and checked already; says what it amounts to.
@@ -12,6 +12,7 @@ pub(crate) fn check(config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
     let table = config.operation_table()?;
     say(&format!("{} is right.", path.display()))?;
     say(&format!("store     {}", config.store.path.display()))?;
+    say(&format!("http      {}", http(&config.http)?))?;
     for source in &config.sources {
         say(&format!("source    {}: sqs {}", source.name, source.queue_url))?;
     }
@@ -21,6 +22,20 @@ pub(crate) fn check(config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
     say(&format!("in use    {}", table.in_use_names().join(", ")))?;
     say(&format!("idle      after {}", in_days(config.verdicts.idle_after)))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where it listens and who may ask. Reads the token's file, to find out now whether that works.
+fn http(config: &HttpConfig) -> anyhow::Result<String> {
+    if !config.enabled {
+        return Ok("off".into());
+    }
+    let options = config.options()?;
+    let who = match (&options.token, options.allow_anonymous) {
+        (Some(_), _) => "callers show a token",
+        (None, true) => "everybody who can reach it may ask",
+        (None, false) => "this machine only, without a token",
+    };
+    Ok(format!("http://{}: {who}", options.listen))
 }
 
 /// Whole days as such: "90d", not "2months 29days 2h 52m 48s".

@@ -5,21 +5,13 @@ use std::process::ExitCode;
 
 use dormouse_model::{Clock, WallClock};
 use dormouse_pipeline::{QuarantineAction, QuarantineOutcome};
-use dormouse_store::StoredQuarantined;
-use serde::Serialize;
+use dormouse_server::api::QuarantinePage;
 
 use crate::ask::Asked;
 use crate::cli::{QuarantineCommand, TableOrJson};
 use crate::exit::{self, Usage};
 use crate::show::words::{counted, size};
 use crate::show::{self, Screen, say};
-
-/// The messages as the API has them, on one page.
-#[derive(Serialize)]
-struct Messages {
-    messages: Vec<StoredQuarantined>,
-    next: Option<i64>,
-}
 
 /// Lists, shows, tries or drops messages.
 pub(crate) fn quarantine(
@@ -31,7 +23,7 @@ pub(crate) fn quarantine(
         QuarantineCommand::List(list) => {
             let messages = asked.quarantine()?;
             match list.output {
-                TableOrJson::Json => show::json::print(&Messages { messages, next: None })?,
+                TableOrJson::Json => show::json::print(&QuarantinePage { messages, next: None })?,
                 TableOrJson::Table => show::quarantine::print(&messages, WallClock.now_seconds(), screen)?,
             }
             Ok(ExitCode::SUCCESS)

@@ -1,17 +1,24 @@
 //! How an instance or a store is doing.
 
-use dormouse_pipeline::view::{RecordsDocument, StatusDocument};
+use dormouse_pipeline::view::RecordsDocument;
+use dormouse_server::api::{InstanceDocument, SourceDocument};
 
-use super::words::{bytes, count, counted, size};
+use super::screen::{Paint, Screen};
+use super::words::{ago, bytes, count, counted, size, span};
 use super::{printable, say};
+use crate::ask::Status;
 
 /// A line of a status: a name, and what is to be said.
-pub(super) fn line(name: &str, value: &str) -> std::io::Result<()> {
+fn line(name: &str, value: &str) -> std::io::Result<()> {
     say(&format!("{name:<22} {}", printable(value)))
 }
 
-/// Prints what was read, and what became of it.
-pub(crate) fn print(status: &StatusDocument) -> std::io::Result<()> {
+/// Prints how the process is, what was read, and what became of it.
+pub(crate) fn print(status: &Status, screen: Screen) -> std::io::Result<()> {
+    if let Some(instance) = &status.instance {
+        process(instance, screen)?;
+    }
+    let status = &status.known;
     let records = &status.records;
     let late = status.late_uncounted;
     line("keys", &count(size(status.keys)))?;
@@ -42,6 +49,52 @@ pub(crate) fn print(status: &StatusDocument) -> std::io::Result<()> {
         line("unresolved name", &format!("{name}: {times}, last {}", unresolved.last))?;
     }
     Ok(())
+}
+
+/// How the process is; what is wrong comes with what to do about it.
+fn process(instance: &InstanceDocument, screen: Screen) -> std::io::Result<()> {
+    let (text, paint) = if instance.ready { ("ready", Paint::Good) } else { ("not ready", Paint::Bad) };
+    say(&format!("{:<22} {}", "instance", paint.on(text, screen)))?;
+    for reason in &instance.reasons {
+        line("  because", &reason.detail)?;
+    }
+    line("version", &instance.version)?;
+    let started = ago(instance.started, instance.now);
+    line("started", &format!("{} ({started})", instance.started))?;
+    line("lag", &instance.lag_seconds.map_or("unknown: no event came yet".to_owned(), lag))?;
+    if instance.paused {
+        line("commits", "refused by the store; make room on its disk, and see the log")?;
+    }
+    for source in &instance.sources {
+        let SourceDocument { name, kind, state, .. } = source;
+        line("source", &format!("{name} ({kind}): {state}"))?;
+        for trouble in &source.trouble {
+            line("  trouble", trouble)?;
+        }
+        line(
+            "  messages",
+            &format!(
+                "{} received ({} again), {} deleted, {} left, {} in flight",
+                count(source.received),
+                count(source.redelivered),
+                count(source.deleted),
+                count(source.left),
+                count(source.in_flight)
+            ),
+        )?;
+    }
+    Ok(())
+}
+
+/// How far behind the latest events are.
+fn lag(seconds: f64) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the cast saturates, negative to 0"
+    )]
+    let whole = seconds as u32;
+    if whole == 0 { "less than 1 s".to_owned() } else { span(whole) }
 }
 
 /// What became of the records, in one line.
