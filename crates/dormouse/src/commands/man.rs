@@ -57,7 +57,7 @@ fn page(command: &clap::Command) -> std::io::Result<Vec<u8>> {
 fn sections(man: &Man, command: &clap::Command, text: &mut Vec<u8>) -> std::io::Result<()> {
     man.render_synopsis_section(text)?;
     man.render_description_section(text)?;
-    if command.get_arguments().next().is_some() {
+    if command.get_arguments().any(|arg| !arg.is_hide_set()) {
         man.render_options_section(text)?;
     }
     examples(command, text)
@@ -72,7 +72,9 @@ fn one_page(program: &clap::Command) -> std::io::Result<Vec<u8>> {
     sections(&man, program, &mut text)?;
     for command in all(program).into_iter().skip(1) {
         let mut part = Vec::new();
-        sections(&Man::new(command.clone()), command, &mut part)?;
+        // What every command takes stands at the top, once.
+        let own = command.clone().mut_args(|arg| if arg.is_global_set() { arg.hide(true) } else { arg });
+        sections(&Man::new(own.clone()), &own, &mut part)?;
         let name = command.get_bin_name().unwrap_or(command.get_name());
         writeln!(text, ".SH \"{}\"", name.to_uppercase())?;
         text.extend_from_slice(String::from_utf8_lossy(&part).replace(".SH ", ".SS ").as_bytes());
