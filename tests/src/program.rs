@@ -128,6 +128,38 @@ pub fn finish_measured(arguments: &[&str]) -> (Finished, u64) {
     (finished, kib / 1_024)
 }
 
+/// Runs its arguments on a terminal that is so wide, and prints what the terminal got.
+const ON_TERMINAL: &str = "
+import fcntl, os, pty, struct, sys, termios
+child, screen = pty.fork()
+if child == 0:
+    fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack('HHHH', 50, int(sys.argv[1]), 0, 0))
+    os.execv(sys.argv[2], sys.argv[2:])
+while True:
+    try:
+        some = os.read(screen, 65536)
+    except OSError:
+        break
+    if not some:
+        break
+    sys.stdout.buffer.write(some)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+";
+
+/// Runs the program on a terminal of this width, with these variables. What it printed and what it complained about
+/// come together, as one would see them.
+pub fn finish_on_terminal(columns: u16, arguments: &[&str], variables: &[(&str, &str)]) -> Finished {
+    let mut command = Command::new("python3");
+    command
+        .args(["-c", ON_TERMINAL, &columns.to_string()])
+        .arg(binary())
+        .args(arguments)
+        .stdin(Stdio::null());
+    isolate(&mut command);
+    command.env("TERM", "xterm").env_remove("NO_COLOR").envs(variables.iter().copied());
+    finish(&mut command)
+}
+
 /// `dormouse run` at work. Killed when dropped.
 #[derive(Debug)]
 pub struct Running {

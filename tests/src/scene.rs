@@ -155,7 +155,7 @@ impl Scene {
 
     /// `dormouse quarantine list`.
     pub fn quarantine(&self) -> Vec<Value> {
-        self.ask(&["quarantine", "list"]).as_array().unwrap().clone()
+        self.ask(&["quarantine", "list"])["messages"].as_array().unwrap().clone()
     }
 
     /// `dormouse status`.

@@ -1,8 +1,10 @@
 //! The `dormouse` program: its command line, configuration, wiring, supervision and drain.
 
+mod ask;
 mod cli;
 mod commands;
 mod config;
+mod exit;
 mod instance;
 mod logging;
 mod show;
@@ -11,15 +13,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command};
+use ask::Asked;
+use cli::{Cli, Command, WhereArgs};
 use config::Config;
+use show::Screen;
 
 /// Decoding makes many small, short-lived lists on all cores, which this allocator is made for.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Wrong usage or configuration, as in `sysexits.h`.
-const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -27,70 +28,51 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version are printed the same way, and are no errors.
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { ExitCode::from(exit::USAGE) } else { ExitCode::SUCCESS };
         }
     };
+    let screen = Screen::of_stdout(cli.color);
     match cli.command {
         Command::Run => with_config(&cli, commands::run::run),
         Command::Check => with_config(&cli, |config| commands::check::check(&config, &cli.config)),
         Command::Demo(ref args) => finish(commands::demo::demo(args)),
         Command::Replay(ref args) if args.use_config => {
-            with_config(&cli, |config| commands::replay::replay(args, &config))
+            with_config(&cli, |config| commands::replay::replay(args, &config, screen))
         }
-        Command::Replay(ref args) => finish(commands::replay::replay(args, &Config::default())),
-        Command::Keys(ref args) => with_store(&cli, &args.from, |from| commands::keys::keys(args, from)),
-        Command::Key(ref args) => with_store(&cli, &args.from, |from| commands::keys::key(args, from)),
+        Command::Replay(ref args) => finish(commands::replay::replay(args, &Config::default(), screen)),
+        Command::Keys(ref args) => ask(&cli, &args.place, |asked| commands::keys::keys(args, asked, screen)),
+        Command::Key(ref args) => ask(&cli, &args.place, |asked| commands::keys::key(args, asked, screen)),
         Command::Status(ref args) => {
-            with_store(&cli, &args.from, |from| commands::status::status(args.output, &from.store))
+            ask(&cli, &args.place, |asked| commands::status::status(args.output, asked, screen))
         }
-        Command::Quarantine(ref args) => {
-            let from = commands::quarantine::from(args);
-            with_store(&cli, from, |from| commands::quarantine::quarantine(args, &from.store))
-        }
+        Command::Quarantine(ref args) => ask(&cli, args.command.place(), |asked| {
+            commands::quarantine::quarantine(&args.command, asked, screen)
+        }),
+        Command::Completions { shell } => finish(commands::completions::completions(shell)),
+        Command::Man { ref dir } => finish(commands::man::man(dir.as_deref())),
     }
 }
 
 /// Runs a command that needs the configuration; a bad one stops it before anything else happens.
 fn with_config(cli: &Cli, command: impl FnOnce(Config) -> anyhow::Result<ExitCode>) -> ExitCode {
-    match Config::read(&cli.config) {
-        Ok(config) => finish(command(config)),
-        Err(error) => {
-            show::complain(&format!("{error:#}"));
-            ExitCode::from(EXIT_USAGE)
-        }
-    }
+    let config = Config::read(&cli.config).map_err(|error| exit::Usage(format!("{error:#}")).into());
+    finish(config.and_then(command))
 }
 
-/// Runs a command that reads a store: the one named, else the configured one.
-fn with_store(
-    cli: &Cli,
-    from: &cli::From,
-    command: impl FnOnce(&commands::StoreChoice) -> anyhow::Result<ExitCode>,
-) -> ExitCode {
-    match commands::StoreChoice::of(cli, from) {
-        Ok(choice) => finish(command(&choice)),
-        Err(error) => {
-            show::complain(&format!("{error:#}"));
-            ExitCode::from(EXIT_USAGE)
-        }
-    }
+/// Runs a command that asks an instance or a store.
+fn ask(cli: &Cli, place: &WhereArgs, command: impl FnOnce(&Asked) -> anyhow::Result<ExitCode>) -> ExitCode {
+    finish(ask::choose(cli, place).and_then(|asked| command(&asked)))
 }
 
 fn finish(outcome: anyhow::Result<ExitCode>) -> ExitCode {
     outcome.unwrap_or_else(|error| {
-        if is_broken_pipe(&error) {
-            // Whoever read has read enough: `dormouse keys | head`.
+        if exit::is_broken_pipe(&error) {
             return ExitCode::SUCCESS;
         }
-        show::complain(&format!("{error:#}"));
-        ExitCode::FAILURE
-    })
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let is_pipe = |kind: Option<std::io::ErrorKind>| kind == Some(std::io::ErrorKind::BrokenPipe);
-    error.chain().any(|cause| {
-        is_pipe(cause.downcast_ref().map(std::io::Error::kind))
-            || is_pipe(cause.downcast_ref().and_then(serde_json::Error::io_error_kind))
+        // What others have said may be in it, so each line is made harmless.
+        for line in format!("{error:#}").lines() {
+            show::complain(&show::printable(line));
+        }
+        exit::status_of(&error)
     })
 }

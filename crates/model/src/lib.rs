@@ -27,5 +27,5 @@ pub use event::{EventId, EventTime, ParseTimeError};
 pub use key::{KeyArn, ParseKeyError};
 pub use observation::{Effect, Kind, LifecycleState, Observation};
 pub use operation::{Change, Meaning, OperationTable, OverrideError, is_read_only_name};
-pub use printable::printable;
+pub use printable::{is_harmless, printable};
 pub use region::{ParseRegionError, Region};

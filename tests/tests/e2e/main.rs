@@ -11,6 +11,8 @@
 )]
 
 mod acks;
+mod ask;
+mod ask_wrong;
 mod config;
 mod contracts;
 mod faults;

@@ -6,7 +6,7 @@ use dormouse_ledger::KeyDocument;
 
 use super::printable;
 
-const COLUMNS: [&str; 22] = [
+const COLUMNS: [&str; 24] = [
     "arn",
     "account",
     "region",
@@ -23,6 +23,8 @@ const COLUMNS: [&str; 22] = [
     "encryption_context",
     "last_attempt",
     "last_attempt_error",
+    "wanted_since",
+    "wanted_last",
     "wanted_count",
     "uses",
     "attempts",
@@ -31,15 +33,35 @@ const COLUMNS: [&str; 22] = [
     "verdict",
 ];
 
+/// One line a key, written as the keys come.
+pub(crate) struct Keys(csv::Writer<std::io::StdoutLock<'static>>);
+
+impl Keys {
+    /// On standard output.
+    pub(crate) fn begin() -> anyhow::Result<Self> {
+        let mut out = csv::Writer::from_writer(std::io::stdout().lock());
+        out.write_record(COLUMNS)?;
+        Ok(Self(out))
+    }
+
+    /// The next key.
+    pub(crate) fn add(&mut self, key: &KeyDocument) -> anyhow::Result<()> {
+        Ok(self.0.write_record(fields(key).iter().map(|field| harmless(field).into_owned()))?)
+    }
+
+    /// The end.
+    pub(crate) fn end(mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// Prints one line a key, in the order in which they come.
 pub(crate) fn keys(keys: &[KeyDocument]) -> anyhow::Result<()> {
-    let mut out = csv::Writer::from_writer(std::io::stdout().lock());
-    out.write_record(COLUMNS)?;
+    let mut lines = Keys::begin()?;
     for key in keys {
-        out.write_record(fields(key).iter().map(|field| harmless(field).into_owned()))?;
+        lines.add(key)?;
     }
-    out.flush()?;
-    Ok(())
+    Ok(lines.end()?)
 }
 
 fn fields(key: &KeyDocument) -> [String; COLUMNS.len()] {
@@ -64,6 +86,8 @@ fn fields(key: &KeyDocument) -> [String; COLUMNS.len()] {
         context.map(|context| serde_json::to_string(context).unwrap_or_default()).unwrap_or_default(),
         attempt.map(|attempt| attempt.at.to_string()).unwrap_or_default(),
         text(attempt.and_then(|attempt| attempt.error_code.as_ref())),
+        key.wanted.map(|wanted| wanted.since.to_string()).unwrap_or_default(),
+        key.wanted.map(|wanted| wanted.last.to_string()).unwrap_or_default(),
         key.wanted.map_or(0, |wanted| wanted.count).to_string(),
         key.uses.to_string(),
         key.attempts.to_string(),

@@ -2,11 +2,19 @@
 
 pub(crate) mod csv;
 pub(crate) mod json;
-pub(crate) mod table;
+pub(crate) mod key;
+pub(crate) mod keys;
+pub(crate) mod quarantine;
+mod screen;
+mod sheet;
+pub(crate) mod status;
+pub(crate) mod who;
+pub(crate) mod words;
 
 use std::io::Write;
 
 pub(crate) use dormouse_model::printable;
+pub(crate) use screen::Screen;
 
 /// A line on standard output.
 pub(crate) fn say(line: &str) -> std::io::Result<()> {

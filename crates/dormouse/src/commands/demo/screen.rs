@@ -178,13 +178,17 @@ fn news(key: &KeyDocument, before: Option<Seen>, now: Seen) -> Option<(Sort, Str
     if now.wanted > before.wanted {
         let attempt = key.last_attempt.as_ref();
         let by = caller(attempt.and_then(|attempt| attempt.principal.as_deref()), None, key.account);
-        return Some((Sort::Wanted, format!("{name} is still wanted: {} failed calls, the last by {by}", now.wanted)));
+        return Some((
+            Sort::Wanted,
+            format!("{name} is still wanted: {} failed calls, the last by {by}", now.wanted),
+        ));
     }
     let last_use = now.last_use?;
     let Some(slept) = before.last_use.map(|at| last_use.seconds_since(at)) else {
         return Some((Sort::Awake, format!("{name} was used: its first use ever seen")));
     };
-    (slept >= LONG_SLEEP).then(|| (Sort::Awake, format!("{name} woke up: its first use in {} days", slept / 86_400)))
+    (slept >= LONG_SLEEP)
+        .then(|| (Sort::Awake, format!("{name} woke up: its first use in {} days", slept / 86_400)))
 }
 
 /// The first alias, else the id.

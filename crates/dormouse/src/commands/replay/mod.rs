@@ -21,7 +21,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::judge_now;
 use crate::cli::{Output, ReplayArgs};
 use crate::config::Config;
-use crate::show;
+use crate::show::{self, Screen};
 use report::Report;
 use work::{Replay, Replayed};
 
@@ -29,7 +29,7 @@ use work::{Replay, Replayed};
 const EXIT_INCOMPLETE: u8 = 2;
 
 /// Replays the files and prints what they say.
-pub(crate) fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<ExitCode> {
+pub(crate) fn replay(args: &ReplayArgs, config: &Config, screen: Screen) -> anyhow::Result<ExitCode> {
     let now = WallClock.now_seconds();
     let inputs = files::expand(&args.paths);
     let threads = args.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from)).max(1);
@@ -43,13 +43,19 @@ pub(crate) fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<ExitC
     report.paths(&inputs.errors, &inputs.skipped);
     report.files(&replayed.files);
     report.unknowns(&replayed.unknowns, replayed.tally.late_uncounted);
-    print(args.output, &replayed, config, threads)?;
+    print(args.output, &replayed, config, threads, screen)?;
     // The process ends here: taking a large ledger apart would only cost time.
     std::mem::forget(replayed);
     Ok(if report.is_whole { ExitCode::SUCCESS } else { ExitCode::from(EXIT_INCOMPLETE) })
 }
 
-fn print(output: Output, replayed: &Replayed, config: &Config, threads: usize) -> anyhow::Result<()> {
+fn print(
+    output: Output,
+    replayed: &Replayed,
+    config: &Config,
+    threads: usize,
+    screen: Screen,
+) -> anyhow::Result<()> {
     let judge = judge_now(config.verdicts.idle_after);
     let ledger = &replayed.ledger;
     let records = RecordsDocument::new(replayed.tally, ledger.total_counts());
@@ -65,8 +71,10 @@ fn print(output: Output, replayed: &Replayed, config: &Config, threads: usize) -
         return show::csv::keys(&keys);
     }
     keys.sort_unstable_by_key(|key| (Reverse(key.last_use.as_ref().map(|last| last.at)), key.arn));
-    show::table::keys(&keys, keys.len(), judge.now)?;
-    Ok(show::table::records(records)?)
+    let mut table = show::keys::Keys::new(judge.now, screen);
+    keys.iter().for_each(|key| table.add(key));
+    table.print(keys.len(), "")?;
+    Ok(show::status::records(records)?)
 }
 
 fn progress_bar(bytes: u64) -> ProgressBar {
