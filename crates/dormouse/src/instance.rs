@@ -50,7 +50,6 @@ impl Default for Surroundings {
 /// An instance at work. Ends when [stopping](Self::stopping) is cancelled, or when something fails for good.
 pub(crate) struct RunningInstance {
     /// Where its server listens, if it has one.
-    #[expect(dead_code, reason = "for commands that drive an instance from inside")]
     pub(crate) url: Option<String>,
     /// What is known.
     pub(crate) view: Arc<LiveView>,
