@@ -9,6 +9,7 @@
 //! * [`Observation`]: what one CloudTrail record says about one key
 //! * [`EventTime`], [`EventId`]: when, and which event
 //! * [`Clock`]: the only door to wall time
+//! * [`printable`]: hostile text, made harmless for people
 
 mod account;
 mod clock;
@@ -17,6 +18,7 @@ mod key;
 mod names;
 mod observation;
 mod operation;
+mod printable;
 mod region;
 
 pub use account::{AccountId, ParseAccountError};
@@ -25,4 +27,5 @@ pub use event::{EventId, EventTime, ParseTimeError};
 pub use key::{KeyArn, ParseKeyError};
 pub use observation::{Effect, Kind, LifecycleState, Observation};
 pub use operation::{Change, Meaning, OperationTable, OverrideError, is_read_only_name};
+pub use printable::{is_harmless, printable};
 pub use region::{ParseRegionError, Region};

@@ -91,10 +91,10 @@ mod tests {
         let mut ours = Impatient::new(ours, Duration::from_secs(5));
         ours.write_all(b"12345678").await.unwrap();
         let writing = tokio::spawn(async move { ours.write_all(b"12345678").await });
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        sleep(Duration::from_secs(4)).await;
         theirs.read_exact(&mut [0; 4]).await.unwrap();
         // That was a sign of life: the time begins anew.
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        sleep(Duration::from_secs(4)).await;
         assert!(!writing.is_finished());
         let error = writing.await.unwrap().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);

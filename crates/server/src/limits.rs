@@ -108,11 +108,16 @@ async fn with_whole_body(app: &App, request: Request) -> Result<Request, Problem
     }
     let (head, body) = request.into_parts();
     let most = app.limits.body_bytes;
+    let too_large = || Problem::new(Code::BodyTooLarge, format!("at most {most} bytes"));
+    // Whoever says beforehand that it is too large need not be listened to.
+    if body.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX) {
+        return Err(too_large());
+    }
     let body = timeout(app.limits.request_time, Limited::new(body, most).collect()).await;
     let body = body.map_err(|_| Problem::new(Code::RequestTimeout, "the body did not come in time"))?;
     let body = body.map_err(|error| {
         if error.downcast_ref::<LengthLimitError>().is_some() {
-            return Problem::new(Code::BodyTooLarge, format!("at most {most} bytes"));
+            return too_large();
         }
         Problem::new(Code::BadRequest, "the body broke off")
     })?;

@@ -97,10 +97,12 @@ impl Code {
         }
     }
 
+    #[cfg(test)]
     pub(crate) const fn name(self) -> &'static str {
         self.row().0
     }
 
+    #[cfg(test)]
     pub(crate) const fn status(self) -> StatusCode {
         self.row().1
     }

@@ -6,12 +6,10 @@
 use std::io::{BufWriter, Write};
 
 use dormouse_ledger::{Evidence, KeyDocument, KeyState, Ledger};
-use dormouse_model::KeyArn;
+use dormouse_model::{KeyArn, is_harmless};
 use dormouse_pipeline::view::RecordsDocument;
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
-
-use super::printable::is_harmless;
 
 /// Prints a document on standard output.
 pub(crate) fn print(document: &impl Serialize) -> anyhow::Result<()> {

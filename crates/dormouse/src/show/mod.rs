@@ -4,7 +4,6 @@ pub(crate) mod csv;
 pub(crate) mod json;
 pub(crate) mod key;
 pub(crate) mod keys;
-mod printable;
 pub(crate) mod quarantine;
 mod screen;
 mod sheet;
@@ -14,7 +13,7 @@ pub(crate) mod words;
 
 use std::io::Write;
 
-pub(crate) use printable::printable;
+pub(crate) use dormouse_model::printable;
 pub(crate) use screen::Screen;
 
 /// A line on standard output.

@@ -104,6 +104,10 @@ pub(crate) async fn drop(
 }
 
 async fn act(app: &App, id: i64, action: QuarantineAction) -> Result<Response, Problem> {
+    // The pipeline would take the request and answer when commits work again, long after the caller has given up.
+    if app.instance.progress.is_paused() {
+        return Err(commits_paused());
+    }
     let done = |outcome: &str| OutcomeDocument { outcome: outcome.into(), reason: None, detail: None };
     let document = match app.instance.control.quarantine(id, action).await? {
         QuarantineOutcome::Applied => done("applied"),
@@ -112,12 +116,7 @@ async fn act(app: &App, id: i64, action: QuarantineAction) -> Result<Response, P
             OutcomeDocument { reason: Some(reason), detail: Some(detail), ..done("refused") }
         }
         QuarantineOutcome::NoSuchMessage => return Err(no_such_message(id)),
-        QuarantineOutcome::NotNow => {
-            return Err(Problem::new(
-                Code::CommitsPaused,
-                "the store refuses commits; nothing has changed; GET /readyz says when it works again",
-            ));
-        }
+        QuarantineOutcome::NotNow => return Err(commits_paused()),
     };
     tracing::info!(id, outcome = document.outcome, "a quarantined message was handled by request");
     Ok(json(encode(&document)?))
@@ -130,6 +129,13 @@ fn number_of(id: Result<Path<String>, PathRejection>) -> Result<i64, Problem> {
 
 fn message(app: &App, id: i64) -> Result<StoredQuarantined, Problem> {
     app.instance.view.quarantined(id)?.ok_or_else(|| no_such_message(id))
+}
+
+fn commits_paused() -> Problem {
+    Problem::new(
+        Code::CommitsPaused,
+        "the store refuses commits; nothing has changed; GET /readyz says when it works again",
+    )
 }
 
 fn no_such_message(id: i64) -> Problem {

@@ -1,9 +1,9 @@
-//! Text that an attacker may have chosen, made harmless for a terminal.
+//! Text that an attacker may have chosen, made harmless for where people read it: terminals, dashboards, logs.
 
 use std::borrow::Cow;
 
-/// The text with everything that a terminal would obey, or that would reorder a line, written as an escape.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+/// The text with everything that a terminal would obey, or that would reorder or hide part of a line, written as an escape.
+pub fn printable(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_harmless) {
         return Cow::Borrowed(text);
     }
@@ -18,8 +18,8 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Whether a terminal just shows it.
-pub(super) fn is_harmless(c: char) -> bool {
+/// Whether a terminal just shows it, and shows it where it stands.
+pub fn is_harmless(c: char) -> bool {
     let reorders = matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     let tags = matches!(c, '\u{e0000}'..='\u{e0fff}' | '\u{fff9}'..='\u{fffb}');
     !c.is_control() && !reorders && !tags

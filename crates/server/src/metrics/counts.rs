@@ -1,0 +1,226 @@
+//! Keys by account, Region, state and verdict, counted in the background.
+//!
+//! A scrape must not look at a million keys, so a task counts them now and then and scrapes read the last count. It
+//! rests fifty times as long as it worked: counting takes two percent of one core at the most, however many keys there are.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use dormouse_ledger::{Order, Registers, VerdictKind};
+use dormouse_model::{AccountId, LifecycleState, Region};
+use dormouse_pipeline::LiveView;
+use dormouse_pipeline::view::QuarantineDocument;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::definitions::{
+    COUNT_AGE, COUNT_DURATION, Definition, KEYS, KEYS_BY_IDLE_AGE, QUARANTINE_BYTES, QUARANTINE_MESSAGES,
+    Row, number,
+};
+
+/// Series of [`KEYS`] at the most.
+const MOST_SERIES: usize = 2_000;
+/// Of these, so many are set aside for the accounts that find no room: states × verdicts.
+const SERIES_OF_OTHERS: usize = 64;
+
+const IDLE_AGES: [(&str, u32); 6] =
+    [("1d", 1), ("7d", 7), ("30d", 30), ("90d", 90), ("180d", 180), ("365d", 365)];
+
+const SHORTEST_REST: Duration = Duration::from_secs(1);
+const REST_FACTOR: u32 = 50;
+/// Rows looked up in one go.
+const CHUNK: usize = 1_024;
+
+/// What keys are counted by; `None` is not known.
+type Place = (AccountId, Region);
+type Kind = (Option<LifecycleState>, VerdictKind);
+
+/// One count.
+struct Counted {
+    keys: Vec<Row>,
+    idle: Vec<Row>,
+    quarantine: Option<QuarantineDocument>,
+    at: Instant,
+    took: Duration,
+}
+
+/// The last count, for scrapes.
+#[derive(Clone)]
+pub(crate) struct KeyCounts {
+    latest: Arc<Mutex<Option<Counted>>>,
+    descs: Arc<[Desc]>,
+}
+
+const DEFINITIONS: [&Definition; 6] =
+    [&KEYS, &KEYS_BY_IDLE_AGE, &COUNT_AGE, &COUNT_DURATION, &QUARANTINE_MESSAGES, &QUARANTINE_BYTES];
+
+impl KeyCounts {
+    pub(crate) fn new() -> Result<Self, prometheus::Error> {
+        let descs: Result<_, _> = DEFINITIONS.iter().map(|definition| definition.desc()).collect();
+        Ok(Self { latest: Arc::default(), descs: descs? })
+    }
+
+    /// Counts now and then until `stop`.
+    pub(crate) async fn keep_counting(self, view: Arc<LiveView>, stop: CancellationToken) {
+        loop {
+            let begun = Instant::now();
+            let (this, view) = (self.clone(), Arc::clone(&view));
+            if let Err(panic) = tokio::task::spawn_blocking(move || this.count(&view)).await {
+                tracing::error!("keys could not be counted: {panic}");
+            }
+            let rest = (begun.elapsed() * REST_FACTOR).max(SHORTEST_REST);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(rest) => {}
+            }
+        }
+    }
+
+    /// Counts once. Looks at all keys, and asks the store for the quarantine's size.
+    pub(crate) fn count(&self, view: &LiveView) {
+        let begun = Instant::now();
+        let order = view.ledger().by_last_use();
+        let keys = rows(count_keys(view, &order));
+        let idle = count_idle(view, &order);
+        let quarantine = view.quarantine_size();
+        if let Err(error) = &quarantine {
+            tracing::warn!("the quarantine's size cannot be read: {error}");
+        }
+        let at = Instant::now();
+        let counted = Counted { keys, idle, quarantine: quarantine.ok(), at, took: at.duration_since(begun) };
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(counted);
+    }
+}
+
+impl Collector for KeyCounts {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(counted) = &*latest else {
+            return Vec::new();
+        };
+        let mut families = vec![
+            KEYS.family(counted.keys.iter().cloned()),
+            KEYS_BY_IDLE_AGE.family(counted.idle.iter().cloned()),
+            COUNT_AGE.single(counted.at.elapsed().as_secs_f64()),
+            COUNT_DURATION.single(counted.took.as_secs_f64()),
+        ];
+        if let Some(quarantine) = counted.quarantine {
+            families.push(QUARANTINE_MESSAGES.single(number(quarantine.messages)));
+            families.push(QUARANTINE_BYTES.single(number(quarantine.bytes)));
+        }
+        families
+    }
+}
+
+/// Key by key, so that those who write wait for one look at the most.
+fn count_keys(view: &LiveView, order: &Order) -> HashMap<Place, HashMap<Kind, u64>> {
+    let (ledger, judge) = (view.ledger(), view.judge());
+    let mut places: HashMap<Place, HashMap<Kind, u64>> = HashMap::new();
+    let entries: Vec<_> = order.iter().collect();
+    for chunk in entries.chunks(CHUNK) {
+        let keys = ledger.keys_in_rows(chunk.iter().map(|&(row, _)| row));
+        for (key, &(_, last_use)) in keys.into_iter().zip(chunk) {
+            let state = ledger.with(key, |state| state.registers().and_then(Registers::state)).flatten();
+            let kinds = places.entry((key.account(), key.region())).or_default();
+            *kinds.entry((state, judge.kind(last_use))).or_default() += 1;
+        }
+    }
+    places
+}
+
+/// The counts as series: whole accounts, those with the most keys first, as long as there is room.
+fn rows(places: HashMap<Place, HashMap<Kind, u64>>) -> Vec<Row> {
+    let mut accounts: HashMap<AccountId, (u64, usize)> = HashMap::new();
+    for ((account, _), kinds) in &places {
+        let (keys, series) = accounts.entry(*account).or_default();
+        *keys += kinds.values().sum::<u64>();
+        *series += kinds.len();
+    }
+    let fits_whole = accounts.values().map(|(_, series)| series).sum::<usize>() <= MOST_SERIES;
+    let mut room = if fits_whole { MOST_SERIES } else { MOST_SERIES - SERIES_OF_OTHERS };
+    let mut by_size: Vec<_> = accounts.into_iter().collect();
+    by_size.sort_unstable_by_key(|&(account, (keys, _))| (Reverse(keys), account));
+    let mut is_shown: HashMap<AccountId, bool> = HashMap::new();
+    for (account, (_, series)) in by_size {
+        let fits = series <= room;
+        // Once one does not fit, no smaller one is preferred to it.
+        room = if fits { room - series } else { 0 };
+        is_shown.insert(account, fits);
+    }
+    let mut rows = Vec::new();
+    let mut others: HashMap<Kind, u64> = HashMap::new();
+    for ((account, region), kinds) in places {
+        for (kind, keys) in kinds {
+            if is_shown.get(&account) == Some(&true) {
+                rows.push(row(account.to_string(), region.name().to_owned(), kind, keys));
+            } else {
+                *others.entry(kind).or_default() += keys;
+            }
+        }
+    }
+    let other = || "other".to_owned();
+    rows.extend(others.into_iter().map(|(kind, keys)| row(other(), other(), kind, keys)));
+    rows
+}
+
+fn row(account: String, region: String, (state, verdict): Kind, keys: u64) -> Row {
+    let state = state.map_or("unknown", LifecycleState::name);
+    (vec![account, region, state.to_owned(), verdict.name().to_owned()], number(keys))
+}
+
+fn count_idle(view: &LiveView, order: &Order) -> Vec<Row> {
+    let now = view.judge().now;
+    let count = |keys: usize| number(u64::try_from(keys).unwrap_or(u64::MAX));
+    let mut rows: Vec<Row> = Vec::new();
+    for (name, days) in IDLE_AGES {
+        // The same keys that `idle_for` finds.
+        let keys = order.used_before(now.minus(days * 86_400).plus(1));
+        rows.push((vec![name.to_owned()], count(keys)));
+    }
+    rows.push((vec!["never_used".to_owned()], count(order.never_used())));
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(accounts: u64, regions: usize) -> HashMap<Place, HashMap<Kind, u64>> {
+        let names = ["eu-west-1", "eu-west-2", "eu-west-3", "us-east-1", "us-east-2"];
+        let mut places = HashMap::new();
+        for account in 0..accounts {
+            for name in &names[..regions] {
+                let place = (format!("{:012}", account + 1).parse().unwrap(), name.parse().unwrap());
+                let kind = (Some(LifecycleState::Enabled), VerdictKind::InUse);
+                let kinds = HashMap::from([(kind, account + 1), ((None, VerdictKind::Unknown), 1)]);
+                places.insert(place, kinds);
+            }
+        }
+        places
+    }
+
+    fn total(rows: &[Row]) -> f64 {
+        rows.iter().map(|(_, keys)| keys).sum()
+    }
+
+    #[test]
+    fn series_are_bounded_and_lose_no_key() {
+        for (accounts, regions) in [(1, 1), (100, 5), (200, 5), (201, 5), (5_000, 5)] {
+            let places = places(accounts, regions);
+            let keys: u64 = places.values().flat_map(HashMap::values).sum();
+            let rows = rows(places);
+            assert!(rows.len() <= MOST_SERIES, "{accounts} accounts: {} series", rows.len());
+            assert!((total(&rows) - number(keys)).abs() < 0.5);
+            let has_others = rows.iter().any(|(labels, _)| labels[0] == "other");
+            assert_eq!(has_others, accounts > 200, "{accounts} accounts");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Every metric of this crate: its name with its unit, what it says, and its labels, all of which are bounded.
+
+use std::collections::HashMap;
+
+use prometheus::core::Desc;
+use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+
+/// One metric.
+#[derive(Debug)]
+pub(crate) struct Definition {
+    pub(crate) name: &'static str,
+    pub(crate) help: &'static str,
+    pub(crate) labels: &'static [&'static str],
+}
+
+const fn define(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Definition {
+    Definition { name, help, labels }
+}
+
+pub(crate) const BUILD_INFO: Definition =
+    define("dormouse_build_info", "Always 1; the label says which version runs.", &["version"]);
+pub(crate) const START_TIME: Definition =
+    define("dormouse_start_time_seconds", "When the process started, in seconds since 1970.", &[]);
+pub(crate) const READY: Definition =
+    define("dormouse_ready", "1 if everything works, 0 if /readyz has reasons why not.", &[]);
+pub(crate) const COMMITS_PAUSED: Definition = define(
+    "dormouse_commits_paused",
+    "1 while the store refuses commits, so that nothing is acknowledged.",
+    &[],
+);
+
+pub(crate) const KEYS: Definition = define(
+    "dormouse_keys",
+    "Keys, by account, Region, state and verdict as of the last count; accounts for which there is no room are \"other\".",
+    &["account", "region", "state", "verdict"],
+);
+pub(crate) const KEYS_BY_IDLE_AGE: Definition = define(
+    "dormouse_keys_by_idle_age",
+    "Keys without a use for so long or ever, and keys never used, as of the last count.",
+    &["idle_over"],
+);
+pub(crate) const COUNT_AGE: Definition =
+    define("dormouse_key_count_age_seconds", "How long ago the keys were counted.", &[]);
+pub(crate) const COUNT_DURATION: Definition =
+    define("dormouse_key_count_duration_seconds", "How long the last count of the keys took.", &[]);
+pub(crate) const QUARANTINE_MESSAGES: Definition = define(
+    "dormouse_quarantine_messages",
+    "Messages in the quarantine, as of the last count of the keys.",
+    &[],
+);
+pub(crate) const QUARANTINE_BYTES: Definition = define(
+    "dormouse_quarantine_bytes",
+    "Bytes of the messages in the quarantine, as of the last count of the keys.",
+    &[],
+);
+
+pub(crate) const HTTP_REQUESTS: Definition = define(
+    "dormouse_http_requests_total",
+    "Answered HTTP requests, by route and class of status.",
+    &["route", "status"],
+);
+pub(crate) const HTTP_REFUSED_TOKENS: Definition =
+    define("dormouse_http_refused_tokens_total", "HTTP requests without the right token.", &[]);
+pub(crate) const HTTP_CONNECTIONS: Definition =
+    define("dormouse_http_connections", "Open HTTP connections.", &[]);
+
+const SOURCE: &[&str] = &["source"];
+
+pub(crate) const SOURCE_UP: Definition =
+    define("dormouse_source_up", "1 if the source receives and nothing is wrong with it.", SOURCE);
+pub(crate) const SOURCE_RECEIVED: Definition = define(
+    "dormouse_source_received_total",
+    "Messages delivered by the source, redeliveries included.",
+    SOURCE,
+);
+pub(crate) const SOURCE_SUBMITTED: Definition =
+    define("dormouse_source_submitted_total", "Messages handed over to be decoded.", SOURCE);
+pub(crate) const SOURCE_REDELIVERED: Definition = define(
+    "dormouse_source_redelivered_total",
+    "Messages that came again while an earlier copy was in flight.",
+    SOURCE,
+);
+pub(crate) const SOURCE_DELETED: Definition =
+    define("dormouse_source_deleted_total", "Messages deleted after their commit.", SOURCE);
+pub(crate) const SOURCE_DELETE_RETRIES: Definition =
+    define("dormouse_source_delete_retries_total", "Deletes of a message that had to be repeated.", SOURCE);
+pub(crate) const SOURCE_DELETE_LOST: Definition = define(
+    "dormouse_source_delete_lost_total",
+    "Committed messages that the queue no longer knew when they were to be deleted.",
+    SOURCE,
+);
+pub(crate) const SOURCE_LEFT: Definition = define(
+    "dormouse_source_left_total",
+    "Messages left to come back or to go to the redrive policy.",
+    SOURCE,
+);
+pub(crate) const SOURCE_EXTENDED: Definition =
+    define("dormouse_source_extended_total", "Extensions of a message's visibility timeout.", SOURCE);
+pub(crate) const SOURCE_LAPSED: Definition = define(
+    "dormouse_source_lapsed_total",
+    "Messages that could not be kept invisible until their commit.",
+    SOURCE,
+);
+pub(crate) const SOURCE_RELEASED: Definition =
+    define("dormouse_source_released_total", "Messages made visible again at a stop.", SOURCE);
+pub(crate) const SOURCE_EMPTY_RECEIVES: Definition =
+    define("dormouse_source_empty_receives_total", "Receives that returned no message.", SOURCE);
+pub(crate) const SOURCE_RECEIVE_ERRORS: Definition = define(
+    "dormouse_source_receive_errors_total",
+    "Failed receives, by class of error.",
+    &["source", "class"],
+);
+pub(crate) const SOURCE_POLLERS: Definition =
+    define("dormouse_source_pollers", "Tasks that receive now.", SOURCE);
+pub(crate) const SOURCE_IN_FLIGHT: Definition =
+    define("dormouse_source_in_flight_messages", "Messages received and neither deleted nor left.", SOURCE);
+pub(crate) const SOURCE_UNDELETED: Definition =
+    define("dormouse_source_undeleted_messages", "Messages committed and not yet deleted.", SOURCE);
+
+/// On `/metrics/keys` only.
+pub(crate) const KEY_LAST_USE: Definition = define(
+    "dormouse_key_last_use_timestamp_seconds",
+    "When the key was last used, in seconds since 1970.",
+    &["arn", "account", "region", "alias"],
+);
+/// On `/metrics/keys` only.
+pub(crate) const KEY_LAST_ATTEMPT: Definition = define(
+    "dormouse_key_last_attempt_timestamp_seconds",
+    "When a use of the key last failed, in seconds since 1970.",
+    &["arn", "account", "region", "alias"],
+);
+/// On `/metrics/keys` only.
+pub(crate) const KEY_SERIES_TRUNCATED: Definition = define(
+    "dormouse_key_series_truncated",
+    "How many series of keys were left out because of [http] max_key_series.",
+    &[],
+);
+
+/// The values of a metric's labels, and its value.
+pub(crate) type Row = (Vec<String>, f64);
+
+impl Definition {
+    /// Counters end in `_total`, and nothing else does.
+    pub(crate) fn is_counter(&self) -> bool {
+        self.name.ends_with("_total")
+    }
+
+    pub(crate) fn desc(&self) -> Result<Desc, prometheus::Error> {
+        let labels = self.labels.iter().map(|&label| label.to_owned()).collect();
+        Desc::new(self.name.to_owned(), self.help.to_owned(), labels, HashMap::new())
+    }
+
+    /// The series with these values.
+    pub(crate) fn family(&self, rows: impl IntoIterator<Item = Row>) -> MetricFamily {
+        let mut family = MetricFamily::default();
+        family.set_name(self.name.to_owned());
+        family.set_help(self.help.to_owned());
+        family.set_field_type(if self.is_counter() { MetricType::COUNTER } else { MetricType::GAUGE });
+        family.set_metric(rows.into_iter().map(|(values, value)| self.metric(values, value)).collect());
+        family
+    }
+
+    /// One series without labels.
+    pub(crate) fn single(&self, value: f64) -> MetricFamily {
+        self.family([(Vec::new(), value)])
+    }
+
+    fn metric(&self, values: Vec<String>, value: f64) -> Metric {
+        let mut metric = Metric::default();
+        let label = |(&name, value): (&&str, String)| {
+            let mut label = LabelPair::default();
+            label.set_name(name.to_owned());
+            label.set_value(value);
+            label
+        };
+        metric.set_label(self.labels.iter().zip(values).map(label).collect());
+        if self.is_counter() {
+            let mut counter = Counter::default();
+            counter.set_value(value);
+            metric.set_counter(counter);
+        } else {
+            let mut gauge = Gauge::default();
+            gauge.set_value(value);
+            metric.set_gauge(gauge);
+        }
+        metric
+    }
+}
+
+/// A count as Prometheus has numbers; exact up to 2^53.
+#[expect(clippy::cast_precision_loss, reason = "Prometheus knows no other numbers")]
+pub(crate) fn number(count: u64) -> f64 {
+    count as f64
+}

@@ -1,1 +1,0 @@
-//! Through a real connection.

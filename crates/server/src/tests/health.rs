@@ -1,0 +1,66 @@
+//! Readiness says what does not work.
+
+use dormouse_aws::{ErrorClass, Failure};
+use dormouse_sources::sqs::{Phase, SourceHealth};
+
+use super::house::{House, records};
+use crate::Stage;
+use crate::api::ReadinessDocument;
+
+fn codes(house: &House) -> (u16, Vec<String>) {
+    let answer = house.get("/readyz");
+    let document: ReadinessDocument = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(document.ready, answer.status == 200);
+    assert_eq!(document.ready, document.reasons.is_empty());
+    (answer.status, document.reasons.into_iter().map(|reason| reason.code).collect())
+}
+
+#[test]
+fn every_reason_is_told_and_goes_away() {
+    let house = House::new();
+    assert_eq!(codes(&house), (503, vec!["source_starting".to_owned()]));
+    house.health.send_modify(|health| health.phase = Phase::Running);
+    assert_eq!(codes(&house), (200, vec![]));
+
+    let denied = Failure {
+        class: ErrorClass::Denied,
+        action: "sqs:ReceiveMessage",
+        code: Some("AccessDenied".into()),
+        message: "a secret ARN".into(),
+        request_id: None,
+    };
+    house.health.send_modify(|health| health.receive = Some(denied));
+    assert_eq!(codes(&house), (503, vec!["source_trouble".to_owned()]));
+    assert!(!house.get("/readyz").text().contains("secret"));
+    let status = house.json("/api/v1/status");
+    assert!(status["instance"]["sources"][0]["trouble"][0].as_str().unwrap().contains("a secret ARN"));
+    assert_eq!(status["instance"]["ready"], false);
+    house.health.send_replace(SourceHealth { phase: Phase::Running, ..SourceHealth::default() });
+    assert_eq!(codes(&house).0, 200);
+
+    house.shut(true);
+    house.submit_only(records(1, 10).iter().map(dormouse_simulate::records::Generated::eventbridge));
+    house.until("commits are paused", || codes(&house) == (503, vec!["commits_paused".to_owned()]));
+    assert!(house.get("/metrics").text().contains("dormouse_commits_paused 1\n"));
+    house.shut(false);
+    house.until("commits succeed again", || codes(&house).0 == 200);
+
+    house.instance.lifecycle.enter(Stage::Draining);
+    assert_eq!(codes(&house), (503, vec!["draining".to_owned()]));
+    house.instance.lifecycle.enter(Stage::Stopped);
+    assert_eq!(codes(&house), (503, vec!["stopped".to_owned()]));
+    assert_eq!(house.get("/healthz").status, 200);
+}
+
+#[test]
+fn the_status_tells_about_the_process() {
+    let house = House::filled(200);
+    house.clock.advance(90);
+    let status = house.json("/api/v1/status");
+    let instance = &status["instance"];
+    assert_eq!(instance["version"], "1.2.3");
+    assert_eq!(instance["uptime_seconds"], 90);
+    assert!(instance["epochs"].as_u64().unwrap() > 0);
+    assert_eq!(instance["lag_seconds"], serde_json::Value::Null);
+    assert!(status["keys"].as_u64().unwrap() > 0);
+}

@@ -1,0 +1,355 @@
+//! A server with everything behind it, and a caller who writes what goes over the wire by hand.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use dormouse_cloudtrail::{Decoder, Limits as DecoderLimits};
+use dormouse_model::{Clock, EventTime, ManualClock, OperationTable};
+use dormouse_pipeline::{OnPoison, Pipeline, PipelineIntake, PipelineOptions};
+use dormouse_simulate::records::{Generated, Generator, Mix, Shape};
+use dormouse_sources::sqs::SourceHealth;
+use dormouse_sources::{Acknowledge, Batch, Intake, Message, Receipt};
+use dormouse_store::{
+    Commit, EachKey, Epoch, Fold, Loaded, Readers, SqliteOptions, SqliteStore, Store, StoreError,
+    StoredQuarantined,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Instance, Server, ServerOptions, SourceState, Stage};
+
+/// A real store behind a gate.
+struct Gate {
+    store: SqliteStore,
+    is_shut: Arc<AtomicBool>,
+}
+
+impl Store for Gate {
+    fn commit(&self, epoch: &Epoch<'_>) -> Result<Commit, StoreError> {
+        if self.is_shut.load(Ordering::SeqCst) {
+            return Ok(Commit::Retry("the gate is shut".into()));
+        }
+        self.store.commit(epoch)
+    }
+
+    fn fold(&self, fold: &Fold) -> Result<Commit, StoreError> {
+        self.store.fold(fold)
+    }
+
+    fn load_keys(&self, each: &EachKey<'_>) -> Result<(), StoreError> {
+        self.store.load_keys(each)
+    }
+
+    fn load(&self) -> Result<Loaded, StoreError> {
+        self.store.load()
+    }
+
+    fn journal_after(&self, seq: u64, each: &mut dyn FnMut(u64, &[u8])) -> Result<(), StoreError> {
+        self.store.journal_after(seq, each)
+    }
+
+    fn quarantine_room(&self) -> u64 {
+        self.store.quarantine_room()
+    }
+
+    fn quarantined(&self, id: i64) -> Result<Option<StoredQuarantined>, StoreError> {
+        self.store.quarantined(id)
+    }
+
+    fn due_for_retry(&self, now: EventTime, most: usize) -> Result<Vec<StoredQuarantined>, StoreError> {
+        self.store.due_for_retry(now, most)
+    }
+}
+
+/// Counts what was acknowledged.
+struct Acks(Arc<AtomicUsize>);
+
+impl Acknowledge for Acks {
+    fn ack(&self, receipts: Vec<Receipt>) {
+        self.0.fetch_add(receipts.len(), Ordering::SeqCst);
+    }
+
+    fn leave(&self, _: Vec<Receipt>) {}
+}
+
+/// A server with everything behind it.
+pub(super) struct House {
+    pub(super) runtime: Runtime,
+    pub(super) address: SocketAddr,
+    pub(super) instance: Instance,
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) health: watch::Sender<SourceHealth>,
+    is_shut: Arc<AtomicBool>,
+    intake: PipelineIntake,
+    acked: Arc<AtomicUsize>,
+    submitted: AtomicUsize,
+    stop: CancellationToken,
+    _folder: TempDir,
+}
+
+/// How long anything may take on a slow machine with everything else running beside it.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What the records of [`records`] reach up to, and a little later.
+pub(super) fn now() -> EventTime {
+    "2026-11-12T00:00:00Z".parse().unwrap()
+}
+
+/// Records of everything that happens, spread over ten days, with hostile texts.
+pub(super) fn records(seed: u64, count: u32) -> Vec<Generated> {
+    let shape = Shape { hostile: true, rich: false, ..Shape::default() }.over(10 * 86_400, count);
+    Generator::new(seed, shape, Mix::everything()).take_records(usize::try_from(count).unwrap())
+}
+
+impl House {
+    /// An empty house that anybody on this machine may ask.
+    pub(super) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub(super) fn filled(count: u32) -> Self {
+        let house = Self::new();
+        house.submit(records(1, count).iter().map(Generated::eventbridge));
+        house
+    }
+
+    /// An empty house whose server has these options.
+    pub(super) fn with(set: impl FnOnce(&mut ServerOptions)) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("d.db");
+        let clock = Arc::new(ManualClock::at(now()));
+        let wall: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
+        let is_shut = Arc::<AtomicBool>::default();
+        let store = SqliteStore::open(SqliteOptions::at(&path)).unwrap();
+        let store = Arc::new(Gate { store, is_shut: Arc::clone(&is_shut) });
+        let decoder = Arc::new(Decoder::new(OperationTable::default(), DecoderLimits::default()));
+        let options = PipelineOptions {
+            epoch_interval: Duration::from_millis(5),
+            fold_interval: Duration::from_millis(50),
+            ..PipelineOptions::default()
+        };
+        let _context = runtime.enter();
+        let pipeline = Pipeline::open(store, decoder, Arc::clone(&wall), options).unwrap();
+        let intake = pipeline.intake(OnPoison::Quarantine);
+        let (health, receiver) = watch::channel(SourceHealth::default());
+        let instance = Instance {
+            view: Arc::new(pipeline.view(Readers::of(path), 90 * 86_400)),
+            progress: pipeline.progress(),
+            control: pipeline.control(),
+            registry: prometheus::Registry::new(),
+            sources: Arc::default(),
+            lifecycle: Arc::default(),
+            version: "1.2.3",
+            started: now(),
+            clock: wall,
+            lag: None,
+        };
+        instance.sources.add(SourceState {
+            name: "bus".into(),
+            kind: "sqs",
+            health: receiver,
+            stats: Arc::default(),
+        });
+        instance.lifecycle.enter(Stage::Running);
+        let mut options = ServerOptions::at("127.0.0.1:0".parse().unwrap());
+        set(&mut options);
+        let stop = CancellationToken::new();
+        let server = runtime.block_on(Server::bind(options, instance.clone())).unwrap();
+        let address = server.url().strip_prefix("http://").unwrap().parse().unwrap();
+        runtime.spawn(pipeline.run(stop.clone()));
+        runtime.spawn(server.run(stop.clone()));
+        drop(_context);
+        let (acked, submitted) = (Arc::default(), AtomicUsize::new(0));
+        Self {
+            runtime,
+            address,
+            instance,
+            clock,
+            health,
+            is_shut,
+            intake,
+            acked,
+            submitted,
+            stop,
+            _folder: folder,
+        }
+    }
+
+    /// Takes messages in and waits until they are durable and visible.
+    pub(super) fn submit<S: Into<String>>(&self, bodies: impl IntoIterator<Item = S>) {
+        self.submit_only(bodies);
+        self.until("everything is acknowledged", || {
+            self.acked.load(Ordering::SeqCst) == self.submitted.load(Ordering::SeqCst)
+        });
+    }
+
+    pub(super) fn submit_only<S: Into<String>>(&self, bodies: impl IntoIterator<Item = S>) {
+        let message = |body: S| Message {
+            body: body.into(),
+            receipt: Receipt::new(0),
+            receive_count: 1,
+            id: "m".into(),
+        };
+        let messages: Vec<Message> = bodies.into_iter().map(message).collect();
+        for messages in messages.chunks(100) {
+            self.submitted.fetch_add(messages.len(), Ordering::SeqCst);
+            let acks = Arc::new(Acks(Arc::clone(&self.acked)));
+            let batch = Batch { source: "bus".into(), messages: messages.to_vec(), acks };
+            self.runtime.block_on(self.intake.submit(batch));
+        }
+    }
+
+    /// Makes the store refuse commits, or accept them again.
+    pub(super) fn shut(&self, is_shut: bool) {
+        self.is_shut.store(is_shut, Ordering::SeqCst);
+    }
+
+    /// Looks until it is so.
+    pub(super) fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so() {
+            assert!(Instant::now() < deadline, "waited in vain until {what}");
+            self.glance();
+        }
+    }
+
+    /// A moment between two looks.
+    pub(super) fn glance(&self) {
+        self.runtime.block_on(async { sleep(Duration::from_millis(2)).await });
+    }
+
+    pub(super) fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, &[])
+    }
+
+    /// The document at `path`; fails the test if there is none.
+    pub(super) fn json(&self, path: &str) -> Value {
+        let answer = self.get(path);
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        answer.json()
+    }
+
+    pub(super) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut text = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            text.push_str("Host: localhost\r\n");
+        }
+        for (name, value) in headers {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        text.push_str("\r\n");
+        self.send(text.as_bytes())
+    }
+
+    pub(super) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// Sends these bytes and reads everything that comes back.
+    pub(super) fn send(&self, request: &[u8]) -> Answer {
+        let mut stream = self.connect();
+        // The server may have seen enough before the end.
+        let _ = stream.write_all(request);
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        Answer::parse(&bytes)
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.shut(false);
+        self.stop.cancel();
+    }
+}
+
+/// What came back.
+#[derive(Clone)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Vec<u8>,
+    /// Whether the body had its end.
+    pub(super) is_whole: bool,
+}
+
+impl Answer {
+    fn parse(bytes: &[u8]) -> Self {
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+        let end = end.unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(bytes)));
+        let head = std::str::from_utf8(&bytes[..end]).unwrap();
+        let mut lines = head.split("\r\n");
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let header = |line: &str| {
+            let (name, value) = line.split_once(": ").unwrap();
+            (name.to_ascii_lowercase(), value.to_owned())
+        };
+        let headers: Vec<_> = lines.map(header).collect();
+        let mut answer = Self { status, headers, body: bytes[end + 4..].to_vec(), is_whole: true };
+        if answer.header("transfer-encoding") == Some("chunked") {
+            (answer.body, answer.is_whole) = unchunked(&answer.body);
+        }
+        answer
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The code of an error, which must have its form.
+    pub(super) fn code(&self) -> String {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        let problem = self.json();
+        assert_eq!(problem["status"], self.status, "{self:?}");
+        let code = problem["code"].as_str().unwrap().to_owned();
+        assert_eq!(problem["type"], format!("urn:dormouse:problem:{code}"));
+        assert!(!problem["title"].as_str().unwrap().is_empty());
+        assert!(!problem["detail"].as_str().unwrap().is_empty());
+        code
+    }
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let body = String::from_utf8_lossy(&self.body);
+        let body: String = body.chars().take(2_000).collect();
+        write!(f, "{} {:?} {body}", self.status, self.headers)
+    }
+}
+
+fn unchunked(mut bytes: &[u8]) -> (Vec<u8>, bool) {
+    let mut body = Vec::new();
+    loop {
+        let Some(end) = bytes.windows(2).position(|two| two == b"\r\n") else {
+            return (body, false);
+        };
+        let size = usize::from_str_radix(std::str::from_utf8(&bytes[..end]).unwrap(), 16).unwrap();
+        if size == 0 {
+            return (body, true);
+        }
+        let Some(chunk) = bytes.get(end + 2..end + 2 + size) else {
+            return (body, false);
+        };
+        body.extend_from_slice(chunk);
+        bytes = bytes.get(end + 4 + size..).unwrap_or_default();
+    }
+}

@@ -1,0 +1,13 @@
+//! Through a real connection, against a real pipeline over a store in a temporary folder.
+
+mod errors;
+mod filters;
+mod health;
+mod hostile;
+mod house;
+mod metrics;
+mod million;
+mod openapi;
+mod paging;
+mod quarantine;
+mod safety;
