@@ -22,7 +22,7 @@ pub(crate) fn choose(cli: &Cli, place: &WhereArgs) -> anyhow::Result<Asked> {
     if let Some(store) = &place.store {
         // The configuration only adds its threshold and its operations; without one the built-in ones count.
         let config = configuration(&cli.config)?.unwrap_or_default();
-        return Ok(Asked::Store(StoreFile::new(store.clone(), config)));
+        return Ok(Asked::Store(Box::new(StoreFile::new(store.clone(), config))));
     }
     let variable = std::env::var(VARIABLE).ok().filter(|url| !url.is_empty());
     let named = place.url.clone().or(variable);
@@ -42,7 +42,7 @@ pub(crate) fn choose(cli: &Cli, place: &WhereArgs) -> anyhow::Result<Asked> {
         (token, _) => token,
     };
     let http = Http::new(&url, token, place.allow_plaintext_token)?;
-    Ok(Asked::Instance(Instance::new(http)))
+    Ok(Asked::Instance(Box::new(Instance::new(http))))
 }
 
 /// The configuration: read if somebody named one, or if there is one at its usual place.

@@ -29,9 +29,9 @@ const PAGE: usize = 1_000;
 /// Whoever is asked.
 pub(crate) enum Asked {
     /// A store's file.
-    Store(StoreFile),
+    Store(Box<StoreFile>),
     /// A running instance.
-    Instance(Instance),
+    Instance(Box<Instance>),
 }
 
 impl Asked {

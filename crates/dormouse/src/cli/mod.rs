@@ -43,7 +43,7 @@ pub(crate) enum Command {
     Check,
     /// List keys with their last use: when, by whom, for what.
     #[command(after_help = help::KEYS)]
-    Keys(KeysArgs),
+    Keys(Box<KeysArgs>),
     /// Show everything about one key.
     #[command(after_help = help::KEY)]
     Key(KeyArgs),

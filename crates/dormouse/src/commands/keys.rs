@@ -61,7 +61,12 @@ fn csv(asked: &Asked, question: &Question, most: usize) -> anyhow::Result<()> {
 }
 
 fn table(asked: &Asked, question: &Question, most: usize, screen: Screen) -> anyhow::Result<()> {
-    let mut table = show::keys::Keys::new(WallClock.now_seconds(), screen);
+    let now = WallClock.now_seconds();
+    let mut table = if question.query().filter.wanted == Some(true) {
+        show::keys::Keys::wanted(now, screen)
+    } else {
+        show::keys::Keys::new(now, screen)
+    };
     let mut walk = asked.keys(question, most)?;
     let mut total = 0;
     while let Some(page) = walk.next()? {

@@ -41,6 +41,15 @@ impl Keys {
         Self { sheet: Sheet::new(&COLUMNS), now, screen, shown: 0 }
     }
 
+    /// An empty one for keys that somebody still needs: that, and their state, is what was asked for.
+    pub(crate) fn wanted(now: EventTime, screen: Screen) -> Self {
+        let first = |column: Column| match column.head() {
+            "WANTED" | "STATE" => column.rank(1),
+            _ => column,
+        };
+        Self { sheet: Sheet::new(&COLUMNS.map(first)), now, screen, shown: 0 }
+    }
+
     /// Adds a key.
     pub(crate) fn add(&mut self, key: &KeyDocument) {
         let last_use = key.last_use.as_ref();

@@ -27,6 +27,11 @@ impl Column {
         Self { head, rank: 0, least: None, is_number: false }
     }
 
+    /// Its head.
+    pub(crate) const fn head(self) -> &'static str {
+        self.head
+    }
+
     /// The higher the rank, the sooner the column goes.
     pub(crate) const fn rank(self, rank: u8) -> Self {
         Self { rank, ..self }

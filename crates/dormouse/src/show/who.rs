@@ -27,7 +27,7 @@ fn principal_name(arn: &str, home: AccountId) -> String {
     if account.is_empty() || account == home.to_string() {
         name.to_owned()
     } else {
-        format!("{account} {name}")
+        format!("{name} of {account}")
     }
 }
 
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(caller(Some("arn:aws:iam::111122223333:role/app"), None), "role/app");
         assert_eq!(
             caller(Some("arn:aws:iam::444455556666:role/x/app"), Some("s3.amazonaws.com")),
-            "444455556666 role/x/app via s3"
+            "role/x/app of 444455556666 via s3"
         );
         assert_eq!(caller(None, Some("ebs.amazonaws.com")), "ebs");
         assert_eq!(caller(None, None), "unknown");

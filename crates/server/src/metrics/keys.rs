@@ -290,6 +290,10 @@ impl HttpBody for Streamed {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use http_body_util::BodyExt;
+
     use super::*;
 
     #[test]
@@ -317,5 +321,40 @@ mod tests {
             assert_eq!(takes_gzip(&headers), takes, "{value}");
         }
         assert!(!takes_gzip(&HeaderMap::new()));
+    }
+
+    fn pieces(most_time: Duration) -> (Pieces, Streamed) {
+        let (sender, pieces) = mpsc::channel(PIECES_WAITING);
+        let deadline = Instant::now() + most_time;
+        let out = Pieces { sender, handle: Handle::current(), deadline, piece: Vec::new() };
+        (out, Streamed { pieces, is_whole: Arc::default() })
+    }
+
+    /// What a body came to: its bytes, and whether it had its end.
+    async fn read(mut body: Streamed) -> (usize, bool) {
+        let mut bytes = 0;
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => bytes += frame.into_data().unwrap().len(),
+                Err(_) => return (bytes, false),
+            }
+        }
+        (bytes, true)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_caller_that_reads_too_slowly_gets_an_answer_without_its_end() {
+        let (mut out, body) = pieces(Duration::from_millis(50));
+        let outcome = tokio::task::spawn_blocking(move || out.write_all(&[b'x'; PIECE * 10])).await.unwrap();
+        assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(read(body).await, (PIECE * PIECES_WAITING, false));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_caller_that_goes_away_ends_the_work() {
+        let (mut out, body) = pieces(Duration::from_secs(600));
+        drop(body);
+        let outcome = tokio::task::spawn_blocking(move || out.write_all(&[b'x'; PIECE])).await.unwrap();
+        assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }

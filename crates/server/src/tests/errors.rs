@@ -1,6 +1,7 @@
 //! Every error has its form and its code.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use super::house::House;
@@ -127,18 +128,29 @@ fn too_many_at_once_are_turned_away_but_health_is_not() {
         options.limits.requests = 1;
         options.limits.request_time = Duration::from_secs(60);
     });
-    // A body that does not come holds the only place.
-    let mut holding = house.connect();
-    holding
-        .write_all(
-            b"POST /api/v1/quarantine/1/retry HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n",
-        )
-        .unwrap();
-    house.until("there is no room", || house.get("/api/v1/status").status == 503);
+    // A body that does not come holds the only place, unless one of our own looks had it at that moment.
+    let mut holding = hold(&house);
+    house.until("there is no room", || {
+        let is_full = house.get("/api/v1/status").status == 503;
+        let was_refused = holding.read(&mut [0; 1]).is_ok();
+        if was_refused {
+            holding = hold(&house);
+        }
+        is_full && !was_refused
+    });
     let busy = house.get("/api/v1/status");
     assert_eq!(busy.code(), "too_busy");
     assert!(busy.header("retry-after").is_some());
     assert_eq!(house.get("/healthz").status, 200);
     holding.write_all(b"x").unwrap();
     house.until("there is room again", || house.get("/api/v1/status").status == 200);
+}
+
+/// A request whose body is still to come.
+fn hold(house: &House) -> TcpStream {
+    let mut stream = house.connect();
+    stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    let head = b"POST /api/v1/quarantine/1/retry HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n";
+    stream.write_all(head).unwrap();
+    stream
 }

@@ -139,7 +139,7 @@ fn scrapes_tell_what_there_is() {
         ("dormouse_commits_paused", 0.0),
         ("dormouse_source_up{source=\"bus\"}", 1.0),
         ("dormouse_source_received_total{source=\"bus\"}", 0.0),
-        ("dormouse_source_receive_errors_total{class=\"denied\",source=\"bus\"}", 0.0),
+        ("dormouse_source_receive_errors_total{source=\"bus\",class=\"denied\"}", 0.0),
         ("dormouse_quarantine_bytes", 0.0),
     ] {
         if id == "dormouse_quarantine_bytes" {

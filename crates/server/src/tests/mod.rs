@@ -6,6 +6,7 @@ mod health;
 mod hostile;
 mod house;
 mod metrics;
+mod million;
 mod openapi;
 mod paging;
 mod quarantine;

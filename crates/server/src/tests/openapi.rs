@@ -55,7 +55,8 @@ fn check(description: &Value, schema: &Value, value: &Value, place: &str) -> Res
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     };
-    if !types.contains(&is) && !(is == "integer" && types.contains(&"number")) {
+    let fits = types.contains(&is) || (is == "integer" && types.contains(&"number"));
+    if !fits {
         return Err(format!("{place} is {is}, not {types:?}"));
     }
     if let Some(choices) = schema["enum"].as_array()
