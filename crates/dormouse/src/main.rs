@@ -33,8 +33,8 @@ fn main() -> ExitCode {
     };
     let screen = Screen::of_stdout(cli.color);
     match cli.command {
-        Command::Run => with_config(&cli, commands::run::run),
-        Command::Check => with_config(&cli, |config| commands::check::check(&config, &cli.config)),
+        Command::Run => with_server_config(&cli, commands::run::run),
+        Command::Check => with_server_config(&cli, |config| commands::check::check(&config, &cli.config)),
         Command::Demo(ref args) => finish(commands::demo::demo(args)),
         Command::Replay(ref args) if args.use_config => {
             with_config(&cli, |config| commands::replay::replay(args, &config, screen))
@@ -55,8 +55,20 @@ fn main() -> ExitCode {
 
 /// Runs a command that needs the configuration; a bad one stops it before anything else happens.
 fn with_config(cli: &Cli, command: impl FnOnce(Config) -> anyhow::Result<ExitCode>) -> ExitCode {
-    let config = Config::read(&cli.config).map_err(|error| exit::Usage(format!("{error:#}")).into());
-    finish(config.and_then(command))
+    with_right(Config::read(&cli.config), command)
+}
+
+/// The same for commands that the server's settings concern.
+fn with_server_config(cli: &Cli, command: impl FnOnce(Config) -> anyhow::Result<ExitCode>) -> ExitCode {
+    let config = Config::read(&cli.config);
+    with_right(config.and_then(|config| config.http.check().map(|()| config)), command)
+}
+
+fn with_right(
+    config: anyhow::Result<Config>,
+    command: impl FnOnce(Config) -> anyhow::Result<ExitCode>,
+) -> ExitCode {
+    finish(config.map_err(|error| exit::Usage(format!("{error:#}")).into()).and_then(command))
 }
 
 /// Runs a command that asks an instance or a store.
