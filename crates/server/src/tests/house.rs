@@ -151,7 +151,6 @@ impl House {
             version: "1.2.3",
             started: now(),
             clock: wall,
-            lag: None,
         };
         instance.sources.add(SourceState {
             name: "bus".into(),
