@@ -3,7 +3,7 @@
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::HOST;
+use hyper::header::{AUTHORIZATION, HOST};
 use hyper::{Request, Uri};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -23,13 +23,22 @@ pub type NoAnswer = Box<dyn std::error::Error + Send + Sync>;
 
 /// Gets what is at `url`, `http://ADDRESS/…`, over a connection of its own.
 pub async fn get(url: &str) -> Result<Answer, NoAnswer> {
+    get_as(url, "").await
+}
+
+/// The same, showing a bearer token; none if it is empty.
+pub async fn get_as(url: &str, token: &str) -> Result<Answer, NoAnswer> {
     let uri: Uri = url.parse()?;
     let address = uri.authority().ok_or("the URL has no address")?.as_str();
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let request = Request::get(path).header(HOST, address).body(Empty::<Bytes>::new())?;
+    let mut request = Request::get(path).header(HOST, address);
+    if !token.is_empty() {
+        request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let request = request.body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;
     let status = response.status().as_u16();
     let body = response.into_body().collect().await?.to_bytes();

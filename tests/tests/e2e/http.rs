@@ -1,27 +1,20 @@
 //! The server of a running instance: it listens, says whether all is well, and answers what the store answers.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
 use dormouse_simulate::sqs::{Fault, Operation};
+use dormouse_tests::http;
 use dormouse_tests::scene::Scene;
 use dormouse_tests::traffic::{bodies, everything};
-use dormouse_tests::wait::{until, when};
+use dormouse_tests::wait::{eventually, until, when};
 use serde_json::Value;
 
 /// Status and body of a GET.
-fn get(url: &str, path: &str) -> (u16, String) {
-    let place = url.strip_prefix("http://").unwrap();
-    let mut stream = TcpStream::connect(place).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+async fn get(url: &str, path: &str) -> (u16, String) {
+    let answer = http::get(&format!("{url}{path}")).await.unwrap();
+    (answer.status, answer.body)
 }
 
-fn get_json(url: &str, path: &str) -> Value {
-    let (status, body) = get(url, path);
+async fn get_json(url: &str, path: &str) -> Value {
+    let (status, body) = get(url, path).await;
     assert_eq!(status, 200, "{path}: {body}");
     serde_json::from_str(&body).unwrap()
 }
@@ -31,9 +24,9 @@ async fn a_running_instance_answers_what_its_store_answers() {
     let scene = Scene::new().await;
     let mut running = scene.run();
     let url = running.url().await;
-    assert_eq!(get(&url, "/healthz").0, 200);
-    until("it is ready", || {
-        let (status, body) = get(&url, "/readyz");
+    assert_eq!(get(&url, "/healthz").await.0, 200);
+    eventually("it is ready", async || {
+        let (status, body) = get(&url, "/readyz").await;
         if status == 200 { Ok(()) } else { Err(body) }
     })
     .await;
@@ -41,10 +34,10 @@ async fn a_running_instance_answers_what_its_store_answers() {
     scene.send(bodies(7, &records));
     scene.drained(&mut running).await;
 
-    let page = get_json(&url, "/api/v1/keys?sort=arn&limit=1000");
+    let page = get_json(&url, "/api/v1/keys?sort=arn&limit=1000").await;
     assert_eq!(page["next"], Value::Null);
     assert_eq!(page["keys"].as_array().unwrap().len(), scene.keys().len());
-    let status = get_json(&url, "/api/v1/status");
+    let status = get_json(&url, "/api/v1/status").await;
     assert_eq!(status["instance"]["ready"], true);
     assert_eq!(status["records"], scene.status()["records"]);
     assert!(status["instance"]["sources"][0]["deleted"].as_u64().unwrap() > 0);
@@ -74,12 +67,12 @@ async fn a_draining_instance_says_so_until_it_ends() {
     scene.send(bodies(8, &everything(8, 50)));
     until("it has received everything", || when(scene.counters().visible == 0, scene.counters())).await;
     let watch = async {
-        until("it says that it drains", || {
-            let (status, body) = get(&url, "/readyz");
+        eventually("it says that it drains", async || {
+            let (status, body) = get(&url, "/readyz").await;
             if status == 503 && body.contains("\"draining\"") { Ok(()) } else { Err(body) }
         })
         .await;
-        assert_eq!(get(&url, "/healthz").0, 200);
+        assert_eq!(get(&url, "/healthz").await.0, 200);
     };
     let (status, ()) = tokio::join!(running.stop(), watch);
     assert!(status.success());

@@ -23,11 +23,6 @@ pub(crate) const START_TIME: Definition =
     define("dormouse_start_time_seconds", "When the process started, in seconds since 1970.", &[]);
 pub(crate) const READY: Definition =
     define("dormouse_ready", "1 if everything works, 0 if /readyz has reasons why not.", &[]);
-pub(crate) const COMMITS_PAUSED: Definition = define(
-    "dormouse_commits_paused",
-    "1 while the store refuses commits, so that nothing is acknowledged.",
-    &[],
-);
 
 pub(crate) const KEYS: Definition = define(
     "dormouse_keys",

@@ -3,7 +3,7 @@
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
-use super::definitions::{BUILD_INFO, COMMITS_PAUSED, Definition, READY, START_TIME, number};
+use super::definitions::{BUILD_INFO, Definition, READY, START_TIME, number};
 use crate::api::health;
 use crate::instance::Instance;
 
@@ -15,7 +15,7 @@ pub(crate) struct ProcessMetrics {
 
 impl ProcessMetrics {
     pub(crate) fn new(instance: Instance) -> Result<Self, prometheus::Error> {
-        let definitions = [&BUILD_INFO, &START_TIME, &READY, &COMMITS_PAUSED];
+        let definitions = [&BUILD_INFO, &START_TIME, &READY];
         let descs: Result<_, _> = definitions.into_iter().map(Definition::desc).collect();
         // A registry that held itself would never be dropped.
         let instance = Instance { registry: prometheus::Registry::new(), ..instance };
@@ -35,7 +35,6 @@ impl Collector for ProcessMetrics {
             BUILD_INFO.family([(vec![instance.version.to_owned()], 1.0)]),
             START_TIME.single(f64::from(instance.started.seconds())),
             READY.single(number(is_ready.into())),
-            COMMITS_PAUSED.single(number(instance.progress.is_paused().into())),
         ]
     }
 }
