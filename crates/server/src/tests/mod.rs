@@ -6,7 +6,6 @@ mod health;
 mod hostile;
 mod house;
 mod metrics;
-mod million;
 mod openapi;
 mod paging;
 mod quarantine;
