@@ -81,12 +81,12 @@ async fn prometheus_reads_what_the_store_knows() {
 
     // What Prometheus holds is what the store knows, key by key.
     let keys = scene.keys();
-    let expected: BTreeMap<String, u64> = keys.iter().filter_map(last_use).collect();
+    let expected: BTreeMap<String, f64> = keys.iter().filter_map(last_use).collect();
     assert!(expected.len() > 20);
     eventually("every key's last use is in Prometheus", async || {
         let samples = prometheus.query("dormouse_key_last_use_timestamp_seconds").await;
-        let found: BTreeMap<String, u64> =
-            samples.iter().map(|sample| (sample.labels["arn"].clone(), sample.value as u64)).collect();
+        let found: BTreeMap<String, f64> =
+            samples.iter().map(|sample| (sample.labels["arn"].clone(), sample.value)).collect();
         if found == expected { Ok(()) } else { Err((found.len(), expected.len())) }
     })
     .await;
@@ -133,9 +133,9 @@ async fn prometheus_reads_what_the_store_knows() {
     assert!(running.stop().await.success());
 }
 
-fn last_use(key: &Value) -> Option<(String, u64)> {
+fn last_use(key: &Value) -> Option<(String, f64)> {
     let at: dormouse_model::EventTime = key["last_use"]["at"].as_str()?.parse().unwrap();
-    Some((key["arn"].as_str().unwrap().to_owned(), u64::from(at.seconds())))
+    Some((key["arn"].as_str().unwrap().to_owned(), f64::from(at.seconds())))
 }
 
 async fn text(url: &str, path: &str) -> String {
