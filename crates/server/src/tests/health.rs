@@ -41,7 +41,7 @@ fn every_reason_is_told_and_goes_away() {
     house.shut(true);
     house.submit_only(records(1, 10).iter().map(dormouse_simulate::records::Generated::eventbridge));
     house.until("commits are paused", || codes(&house) == (503, vec!["commits_paused".to_owned()]));
-    assert!(house.get("/metrics").text().contains("dormouse_commits_paused 1\n"));
+    assert!(house.get("/metrics").text().contains("dormouse_store_paused 1\n"));
     house.shut(false);
     house.until("commits succeed again", || codes(&house).0 == 200);
 
@@ -61,6 +61,6 @@ fn the_status_tells_about_the_process() {
     assert_eq!(instance["version"], "1.2.3");
     assert_eq!(instance["uptime_seconds"], 90);
     assert!(instance["epochs"].as_u64().unwrap() > 0);
-    assert_eq!(instance["lag_seconds"], serde_json::Value::Null);
+    assert!(instance["lag_seconds"].as_u64().unwrap() > 0, "the records are days old");
     assert!(status["keys"].as_u64().unwrap() > 0);
 }

@@ -141,11 +141,13 @@ impl House {
         let pipeline = Pipeline::open(store, decoder, Arc::clone(&wall), options).unwrap();
         let intake = pipeline.intake(OnPoison::Quarantine);
         let (health, receiver) = watch::channel(SourceHealth::default());
+        let registry = prometheus::Registry::new();
+        pipeline.progress().metrics().register(&registry).unwrap();
         let instance = Instance {
             view: Arc::new(pipeline.view(Readers::of(path), 90 * 86_400)),
             progress: pipeline.progress(),
             control: pipeline.control(),
-            registry: prometheus::Registry::new(),
+            registry,
             sources: Arc::default(),
             lifecycle: Arc::default(),
             version: "1.2.3",

@@ -136,7 +136,7 @@ fn scrapes_tell_what_there_is() {
     for (id, value) in [
         ("dormouse_build_info{version=\"1.2.3\"}", 1.0),
         ("dormouse_ready", 1.0),
-        ("dormouse_commits_paused", 0.0),
+        ("dormouse_store_paused", 0.0),
         ("dormouse_source_up{source=\"bus\"}", 1.0),
         ("dormouse_source_received_total{source=\"bus\"}", 0.0),
         ("dormouse_source_receive_errors_total{source=\"bus\",class=\"denied\"}", 0.0),
