@@ -8,16 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dormouse_ledger::Counting;
-use dormouse_model::EventTime;
 use dormouse_pipeline::epoch;
-use dormouse_store::{
-    Commit, EachKey, Epoch, Fold, Loaded, SqliteStore, Store, StoreError, StoredQuarantined,
-};
+use dormouse_store::{Epoch, Guard, GuardedStore, SqliteStore};
 
-/// A store with a guard at its door.
-pub struct WatchedStore {
-    /// The store itself.
-    pub inner: SqliteStore,
+/// The real store, watched.
+pub type WatchedStore = GuardedStore<SqliteStore, Watch>;
+
+/// The guard at its door.
+pub struct Watch {
     /// How many commits are still to be refused.
     to_refuse: AtomicU64,
     /// After each commit that was let through, so many are refused.
@@ -37,11 +35,14 @@ pub struct Durable {
     last_seq: u64,
 }
 
-impl WatchedStore {
-    /// A guard that refuses `at_first` commits, and `between` more after each one that it lets through.
-    pub fn new(inner: SqliteStore, at_first: u64, between: u64) -> Self {
+/// A store that refuses `at_first` commits, and `between` more after each one that it lets through.
+pub fn watched(inner: SqliteStore, at_first: u64, between: u64) -> WatchedStore {
+    GuardedStore { inner, guard: Watch::new(at_first, between) }
+}
+
+impl Watch {
+    fn new(at_first: u64, between: u64) -> Self {
         Self {
-            inner,
             to_refuse: AtomicU64::new(at_first),
             refuse_between: between,
             refused: AtomicU64::new(0),
@@ -70,11 +71,6 @@ impl WatchedStore {
         self.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn must_refuse(&self) -> bool {
-        let one_less = |left: u64| left.checked_sub(1);
-        self.to_refuse.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
-    }
-
     fn note(&self, made: &Epoch<'_>) {
         let mut durable = self.durable();
         assert_eq!(made.seq, durable.last_seq + 1, "epochs commit in order");
@@ -91,46 +87,17 @@ impl WatchedStore {
     }
 }
 
-impl Store for WatchedStore {
-    fn commit(&self, epoch: &Epoch<'_>) -> Result<Commit, StoreError> {
-        if self.must_refuse() {
-            self.refused.fetch_add(1, Ordering::SeqCst);
-            return Ok(Commit::Retry("the guard says no".to_owned()));
-        }
-        let outcome = self.inner.commit(epoch)?;
-        if matches!(outcome, Commit::Committed) {
-            self.note(epoch);
-            self.committed.fetch_add(1, Ordering::SeqCst);
-            self.to_refuse.fetch_add(self.refuse_between, Ordering::SeqCst);
-        }
-        Ok(outcome)
+impl Guard for Watch {
+    fn refuse(&self, _: &Epoch<'_>) -> Option<String> {
+        let one_less = |left: u64| left.checked_sub(1);
+        self.to_refuse.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).ok()?;
+        self.refused.fetch_add(1, Ordering::SeqCst);
+        Some("the guard says no".to_owned())
     }
 
-    fn fold(&self, fold: &Fold) -> Result<Commit, StoreError> {
-        self.inner.fold(fold)
-    }
-
-    fn load_keys(&self, each: &EachKey<'_>) -> Result<(), StoreError> {
-        self.inner.load_keys(each)
-    }
-
-    fn load(&self) -> Result<Loaded, StoreError> {
-        self.inner.load()
-    }
-
-    fn journal_after(&self, seq: u64, each: &mut dyn FnMut(u64, &[u8])) -> Result<(), StoreError> {
-        self.inner.journal_after(seq, each)
-    }
-
-    fn quarantine_room(&self) -> u64 {
-        self.inner.quarantine_room()
-    }
-
-    fn quarantined(&self, id: i64) -> Result<Option<StoredQuarantined>, StoreError> {
-        self.inner.quarantined(id)
-    }
-
-    fn due_for_retry(&self, now: EventTime, most: usize) -> Result<Vec<StoredQuarantined>, StoreError> {
-        self.inner.due_for_retry(now, most)
+    fn committed(&self, epoch: &Epoch<'_>) {
+        self.note(epoch);
+        self.committed.fetch_add(1, Ordering::SeqCst);
+        self.to_refuse.fetch_add(self.refuse_between, Ordering::SeqCst);
     }
 }

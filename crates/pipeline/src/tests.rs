@@ -11,10 +11,7 @@ use dormouse_ledger::query::KeyQuery;
 use dormouse_model::{Clock, EventTime, ManualClock, OperationTable};
 use dormouse_simulate::records::{Generator, Mix, Shape};
 use dormouse_sources::{Acknowledge, Batch, Intake, Message, Receipt};
-use dormouse_store::{
-    Commit, EachKey, Epoch, Fold, Loaded, Reader, Readers, SqliteOptions, SqliteStore, Store, StoreError,
-    StoredQuarantined, Totals,
-};
+use dormouse_store::{Epoch, Guard, GuardedStore, Reader, Readers, SqliteOptions, SqliteStore, Totals};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -38,49 +35,19 @@ enum Happened {
 
 type Diary = Arc<Mutex<Vec<Happened>>>;
 
-/// A real store behind a gate.
+/// Lets nothing through while it is shut, and notes what it let through.
 struct Gate {
-    store: SqliteStore,
     is_shut: Arc<AtomicBool>,
     diary: Diary,
 }
 
-impl Store for Gate {
-    fn commit(&self, epoch: &Epoch<'_>) -> Result<Commit, StoreError> {
-        if self.is_shut.load(Ordering::SeqCst) {
-            return Ok(Commit::Retry("the gate is shut".into()));
-        }
-        let outcome = self.store.commit(epoch)?;
+impl Guard for Gate {
+    fn refuse(&self, _: &Epoch<'_>) -> Option<String> {
+        self.is_shut.load(Ordering::SeqCst).then(|| "the gate is shut".to_owned())
+    }
+
+    fn committed(&self, epoch: &Epoch<'_>) {
         self.diary.lock().unwrap().push(Happened::Committed(epoch.seq));
-        Ok(outcome)
-    }
-
-    fn fold(&self, fold: &Fold) -> Result<Commit, StoreError> {
-        self.store.fold(fold)
-    }
-
-    fn load_keys(&self, each: &EachKey<'_>) -> Result<(), StoreError> {
-        self.store.load_keys(each)
-    }
-
-    fn load(&self) -> Result<Loaded, StoreError> {
-        self.store.load()
-    }
-
-    fn journal_after(&self, seq: u64, each: &mut dyn FnMut(u64, &[u8])) -> Result<(), StoreError> {
-        self.store.journal_after(seq, each)
-    }
-
-    fn quarantine_room(&self) -> u64 {
-        self.store.quarantine_room()
-    }
-
-    fn quarantined(&self, id: i64) -> Result<Option<StoredQuarantined>, StoreError> {
-        self.store.quarantined(id)
-    }
-
-    fn due_for_retry(&self, now: EventTime, most: usize) -> Result<Vec<StoredQuarantined>, StoreError> {
-        self.store.due_for_retry(now, most)
     }
 }
 
@@ -124,7 +91,8 @@ impl House {
         let (diary, is_shut) = (Diary::default(), Arc::<AtomicBool>::default());
         let readers = Readers::of(store.path.clone());
         let store = SqliteStore::open(store).unwrap();
-        let gate = Gate { store, is_shut: Arc::clone(&is_shut), diary: Arc::clone(&diary) };
+        let guard = Gate { is_shut: Arc::clone(&is_shut), diary: Arc::clone(&diary) };
+        let gate = GuardedStore { inner: store, guard };
         let clock = Arc::new(ManualClock::at(now()));
         let decoder = Arc::new(Decoder::new(OperationTable::default(), Limits::default()));
         let wall: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);

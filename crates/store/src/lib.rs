@@ -9,6 +9,7 @@
 //! Commits are idempotent by (writer, sequence number), so an answer that got lost may be asked for again.
 
 mod error;
+mod guarded;
 mod quarantine;
 mod sqlite;
 
@@ -20,6 +21,7 @@ use dormouse_model::{AccountId, EventTime, KeyArn, Region};
 use serde::{Deserialize, Serialize};
 
 pub use error::StoreError;
+pub use guarded::{Guard, GuardedStore};
 pub use quarantine::{Quarantined, StoredQuarantined};
 pub use sqlite::{History, Reader, Readers, SqliteOptions, SqliteStore, StoredChange, StoredDay, StoredUser};
 

@@ -16,7 +16,7 @@ use dormouse_store::{SqliteOptions, SqliteStore, Store};
 use dormouse_tests::aws;
 use dormouse_tests::traffic::records;
 use dormouse_tests::wait::{until, when};
-use dormouse_tests::watched::WatchedStore;
+use dormouse_tests::watched::{WatchedStore, watched};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -110,7 +110,7 @@ fn watch_deletes(double: &SqsDouble, store: &Arc<WatchedStore>) -> Arc<Mutex<Vec
     double.on_delete(move |id, body| {
         let body: Value = serde_json::from_str(body).unwrap();
         let event = body["detail"]["eventID"].as_str().unwrap();
-        let durable = store.durable();
+        let durable = store.guard.durable();
         if !durable.events.contains(event) || !durable.counted.contains(event) {
             found.lock().unwrap().push(format!("message {id}, event {event}"));
         }
@@ -127,31 +127,35 @@ fn uses(count: usize) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_commits_are_refused_nothing_is_deleted_and_then_all_goes_on_by_itself() {
-    let works = Works::start(|inner| WatchedStore::new(inner, u64::MAX, 0), &uses(4_000)).await;
+    let works = Works::start(|inner| watched(inner, u64::MAX, 0), &uses(4_000)).await;
     until("several commits are refused, and messages keep coming in", || {
-        let seen = (works.store.refused(), works.counters());
+        let seen = (works.store.guard.refused(), works.counters());
         when(seen.0 >= 4 && seen.1.in_flight >= 4_000, seen)
     })
     .await;
     assert!(works.progress.is_paused());
     assert_eq!(works.deletes(), 0, "something was deleted: {:?}", works.counters());
     assert_eq!(works.counters().deleted, 0);
-    assert_eq!(works.store.committed(), 0);
+    assert_eq!(works.store.guard.committed(), 0);
 
-    works.store.relent();
+    works.store.guard.relent();
     let progress = Arc::clone(&works.progress);
     let store = works.finish().await;
     assert!(!progress.is_paused());
-    assert_eq!(store.durable().counted.len(), 4_000);
+    assert_eq!(store.guard.durable().counted.len(), 4_000);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_refusals_between_all_commits_no_delete_comes_early() {
     // A refused commit waits a tenth of a second and more, so the epochs between are large and many copies meet in them.
-    let works = Works::start(|inner| WatchedStore::new(inner, 1, 1), &uses(20_000)).await;
+    let works = Works::start(|inner| watched(inner, 1, 1), &uses(20_000)).await;
     let store = works.finish().await;
-    assert!(store.committed() >= 3 && store.refused() >= 3, "{} commits", store.committed());
-    assert_eq!(store.durable().counted.len(), 20_000);
+    assert!(
+        store.guard.committed() >= 3 && store.guard.refused() >= 3,
+        "{} commits",
+        store.guard.committed()
+    );
+    assert_eq!(store.guard.durable().counted.len(), 20_000);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,7 +163,7 @@ async fn a_full_disk_pauses_and_room_resumes() {
     let bodies = uses(10_000);
     let guard = |inner: SqliteStore| {
         inner.limit_pages(120).unwrap();
-        WatchedStore::new(inner, 0, 0)
+        watched(inner, 0, 0)
     };
     let works = Works::start(guard, &bodies).await;
     until("the disk is full", || when(works.progress.is_paused(), works.counters())).await;
@@ -167,5 +171,5 @@ async fn a_full_disk_pauses_and_room_resumes() {
     assert!(deleted_before < bodies.len() as u64, "everything fitted: {:?}", works.counters());
     works.store.inner.limit_pages(1_000_000).unwrap();
     let store = works.finish().await;
-    assert_eq!(store.durable().counted.len(), 10_000);
+    assert_eq!(store.guard.durable().counted.len(), 10_000);
 }

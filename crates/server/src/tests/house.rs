@@ -12,10 +12,7 @@ use dormouse_pipeline::{OnPoison, Pipeline, PipelineIntake, PipelineOptions};
 use dormouse_simulate::records::{Generated, Generator, Mix, Shape};
 use dormouse_sources::sqs::SourceHealth;
 use dormouse_sources::{Acknowledge, Batch, Intake, Message, Receipt};
-use dormouse_store::{
-    Commit, EachKey, Epoch, Fold, Loaded, Readers, SqliteOptions, SqliteStore, Store, StoreError,
-    StoredQuarantined,
-};
+use dormouse_store::{Epoch, Guard, GuardedStore, Readers, SqliteOptions, SqliteStore};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -25,46 +22,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Instance, Server, ServerOptions, SourceState, Stage};
 
-/// A real store behind a gate.
-struct Gate {
-    store: SqliteStore,
-    is_shut: Arc<AtomicBool>,
-}
+/// Lets nothing through while it is shut.
+struct Gate(Arc<AtomicBool>);
 
-impl Store for Gate {
-    fn commit(&self, epoch: &Epoch<'_>) -> Result<Commit, StoreError> {
-        if self.is_shut.load(Ordering::SeqCst) {
-            return Ok(Commit::Retry("the gate is shut".into()));
-        }
-        self.store.commit(epoch)
-    }
-
-    fn fold(&self, fold: &Fold) -> Result<Commit, StoreError> {
-        self.store.fold(fold)
-    }
-
-    fn load_keys(&self, each: &EachKey<'_>) -> Result<(), StoreError> {
-        self.store.load_keys(each)
-    }
-
-    fn load(&self) -> Result<Loaded, StoreError> {
-        self.store.load()
-    }
-
-    fn journal_after(&self, seq: u64, each: &mut dyn FnMut(u64, &[u8])) -> Result<(), StoreError> {
-        self.store.journal_after(seq, each)
-    }
-
-    fn quarantine_room(&self) -> u64 {
-        self.store.quarantine_room()
-    }
-
-    fn quarantined(&self, id: i64) -> Result<Option<StoredQuarantined>, StoreError> {
-        self.store.quarantined(id)
-    }
-
-    fn due_for_retry(&self, now: EventTime, most: usize) -> Result<Vec<StoredQuarantined>, StoreError> {
-        self.store.due_for_retry(now, most)
+impl Guard for Gate {
+    fn refuse(&self, _: &Epoch<'_>) -> Option<String> {
+        self.0.load(Ordering::SeqCst).then(|| "the gate is shut".to_owned())
     }
 }
 
@@ -130,7 +93,7 @@ impl House {
         let wall: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
         let is_shut = Arc::<AtomicBool>::default();
         let store = SqliteStore::open(SqliteOptions::at(&path)).unwrap();
-        let store = Arc::new(Gate { store, is_shut: Arc::clone(&is_shut) });
+        let store = Arc::new(GuardedStore { inner: store, guard: Gate(Arc::clone(&is_shut)) });
         let decoder = Arc::new(Decoder::new(OperationTable::default(), DecoderLimits::default()));
         let options = PipelineOptions {
             epoch_interval: Duration::from_millis(5),
