@@ -78,6 +78,8 @@ struct Parts {
     server: Option<JoinHandle<()>>,
     server_stop: CancellationToken,
     grace: Duration,
+    /// Held until nobody reads any more: whoever closes last leaves one file behind, and readers cannot.
+    store: Arc<dyn Store>,
 }
 
 impl RunningInstance {
@@ -89,7 +91,7 @@ impl RunningInstance {
     ) -> anyhow::Result<Self> {
         let Surroundings { clock, aws } = surroundings;
         let started = clock.now_seconds();
-        let pipeline = open_pipeline(config, Arc::clone(&clock)).await?;
+        let (pipeline, store) = open_pipeline(config, Arc::clone(&clock)).await?;
         let readers = Readers::of(config.store.path.clone());
         let instance = Instance {
             view: Arc::new(pipeline.view(readers, seconds(config.verdicts.idle_after))),
@@ -119,6 +121,7 @@ impl RunningInstance {
             server,
             server_stop,
             grace: config.ingest.shutdown_grace,
+            store,
         };
         let Instance { view, progress, control, registry, sources, lifecycle, .. } = instance;
         let mut running = Self { url, view, progress, control, registry, sources, stopping, parts };
@@ -162,8 +165,8 @@ impl RunningInstance {
 
     /// Waits until it has ended, for whatever reason, and everything is committed.
     pub(crate) async fn wait(self) -> anyhow::Result<Totals> {
-        let Self { stopping, parts, .. } = self;
-        let Parts { lifecycle, sources, pipeline, pipeline_stop, server, server_stop, grace } = parts;
+        let Self { stopping, parts, view, .. } = self;
+        let Parts { lifecycle, sources, pipeline, pipeline_stop, server, server_stop, grace, store } = parts;
         let drain = {
             let (lifecycle, stopping) = (Arc::clone(&lifecycle), stopping.clone());
             tokio::spawn(async move {
@@ -184,6 +187,8 @@ impl RunningInstance {
         if let Some(server) = server {
             server.await.context("the server")?;
         }
+        view.close();
+        drop(store);
         sources_ended?;
         totals
     }
@@ -204,7 +209,7 @@ async fn start_server(
     Ok(Some((url, tokio::spawn(server.run(stop.clone())))))
 }
 
-async fn open_pipeline(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Pipeline> {
+async fn open_pipeline(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<(Pipeline, Arc<dyn Store>)> {
     let store = SqliteOptions {
         quarantine_bytes: config.store.quarantine_bytes,
         keep_days: config.store.keep_days,
@@ -221,9 +226,9 @@ async fn open_pipeline(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result
         future_hold_seconds: seconds(config.ingest.future_hold),
         ..PipelineOptions::default()
     };
-    let open = move || -> anyhow::Result<Pipeline> {
+    let open = move || -> anyhow::Result<(Pipeline, Arc<dyn Store>)> {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(store)?);
-        Ok(Pipeline::open(store, decoder, clock, options)?)
+        Ok((Pipeline::open(Arc::clone(&store), decoder, clock, options)?, store))
     };
     tokio::task::spawn_blocking(open).await?
 }

@@ -33,8 +33,8 @@ fn main() -> ExitCode {
     };
     let screen = Screen::of_stdout(cli.color);
     match cli.command {
-        Command::Run => with_config(&cli, commands::run::run),
-        Command::Check => with_config(&cli, |config| commands::check::check(&config, &cli.config)),
+        Command::Run => with_server_config(&cli, commands::run::run),
+        Command::Check => with_server_config(&cli, |config| commands::check::check(&config, &cli.config)),
         Command::Replay(ref args) if args.use_config => {
             with_config(&cli, |config| commands::replay::replay(args, &config, screen))
         }
@@ -54,8 +54,18 @@ fn main() -> ExitCode {
 
 /// Runs a command that needs the configuration; a bad one stops it before anything else happens.
 fn with_config(cli: &Cli, command: impl FnOnce(Config) -> anyhow::Result<ExitCode>) -> ExitCode {
-    let config = Config::read(&cli.config).map_err(|error| exit::Usage(format!("{error:#}")).into());
-    finish(config.and_then(command))
+    finish(right(Config::read(&cli.config)).and_then(command))
+}
+
+/// The same for commands that the server's settings concern.
+fn with_server_config(cli: &Cli, command: impl FnOnce(Config) -> anyhow::Result<ExitCode>) -> ExitCode {
+    let config = Config::read(&cli.config);
+    finish(right(config.and_then(|config| config.http.check().map(|()| config))).and_then(command))
+}
+
+/// A configuration that is not right is wrong usage.
+fn right(config: anyhow::Result<Config>) -> anyhow::Result<Config> {
+    config.map_err(|error| exit::Usage(format!("{error:#}")).into())
 }
 
 /// Runs a command that asks an instance or a store.

@@ -3,9 +3,10 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use dormouse_simulate::sqs::{Fault, Operation};
 use dormouse_tests::scene::Scene;
 use dormouse_tests::traffic::{bodies, everything};
-use dormouse_tests::wait::until;
+use dormouse_tests::wait::{until, when};
 use serde_json::Value;
 
 /// Status and body of a GET.
@@ -59,4 +60,25 @@ async fn a_port_in_use_stops_the_start_and_names_the_setting() {
     assert_eq!(running.wait().await.code(), Some(1));
     let log = running.log();
     assert!(log.contains("[http] listen") && log.contains(&taken.local_addr().unwrap().to_string()), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draining_instance_says_so_until_it_ends() {
+    let mut scene = Scene::new().await;
+    scene.set("ingest", "shutdown_grace", "\"3s\"");
+    // What cannot be deleted keeps the drain waiting for its whole grace.
+    let down = Fault { unavailable: 1.0, ..Fault::default() };
+    scene.double.faults().set(Operation::DeleteMessageBatch, down);
+    let mut running = scene.run();
+    let url = running.url().await;
+    scene.send(bodies(8, &everything(8, 50)));
+    until("it has received everything", || when(scene.counters().visible == 0, scene.counters())).await;
+    let stopping = tokio::spawn(running.stop());
+    until("it says that it drains", || {
+        let (status, body) = get(&url, "/readyz");
+        if status == 503 && body.contains("\"draining\"") { Ok(()) } else { Err(body) }
+    })
+    .await;
+    assert_eq!(get(&url, "/healthz").0, 200);
+    assert!(stopping.await.unwrap().success());
 }

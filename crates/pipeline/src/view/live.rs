@@ -120,6 +120,11 @@ impl LiveView {
         Ok(self.readers.read(|reader| reader.quarantined(id))?)
     }
 
+    /// Lets go of the store between questions from now on: for the end of a process, before the writer closes it.
+    pub fn close(&self) {
+        self.readers.close();
+    }
+
     fn document(&self, known: Known, judge: Judge) -> (KeyDocument, History) {
         let Known { key, state, last_use, last_attempt, history } = known;
         let state = state.with_traces(last_use, last_attempt);
