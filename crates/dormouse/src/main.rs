@@ -55,20 +55,18 @@ fn main() -> ExitCode {
 
 /// Runs a command that needs the configuration; a bad one stops it before anything else happens.
 fn with_config(cli: &Cli, command: impl FnOnce(Config) -> anyhow::Result<ExitCode>) -> ExitCode {
-    with_right(Config::read(&cli.config), command)
+    finish(right(Config::read(&cli.config)).and_then(command))
 }
 
 /// The same for commands that the server's settings concern.
 fn with_server_config(cli: &Cli, command: impl FnOnce(Config) -> anyhow::Result<ExitCode>) -> ExitCode {
     let config = Config::read(&cli.config);
-    with_right(config.and_then(|config| config.http.check().map(|()| config)), command)
+    finish(right(config.and_then(|config| config.http.check().map(|()| config))).and_then(command))
 }
 
-fn with_right(
-    config: anyhow::Result<Config>,
-    command: impl FnOnce(Config) -> anyhow::Result<ExitCode>,
-) -> ExitCode {
-    finish(config.map_err(|error| exit::Usage(format!("{error:#}")).into()).and_then(command))
+/// A configuration that is not right is wrong usage.
+fn right(config: anyhow::Result<Config>) -> anyhow::Result<Config> {
+    config.map_err(|error| exit::Usage(format!("{error:#}")).into())
 }
 
 /// Runs a command that asks an instance or a store.

@@ -1,5 +1,7 @@
 //! The history of one key: what the tables hold, with what they lack on top.
 
+use std::cmp::Ordering;
+
 use dormouse_ledger::{ChangeLine, DayCounts, DeltaKey, KeyDocument, User};
 use dormouse_model::EventTime;
 use dormouse_store::{History, StoredChange, StoredDay, StoredUser};
@@ -83,7 +85,7 @@ fn join_user(users: &mut Vec<StoredUser>, new: StoredUser) {
 /// The key with its history as it is told: second copies count only where the owner's account is not received.
 pub(super) fn details(key: KeyDocument, mut history: History, owner_is_received: bool) -> KeyDetails {
     history.days.sort_unstable_by_key(|known| known.day);
-    history.users.sort_by_key(|user| std::cmp::Reverse(user.last));
+    history.users.sort_by(by_last_seen);
     history.changes.sort_by(|a, b| (a.at, &a.event_id).cmp(&(b.at, &b.event_id)));
     let told = |counts: DayCounts| {
         if owner_is_received { counts.own } else { counts.own.plus(counts.foreign) }
@@ -96,6 +98,16 @@ pub(super) fn details(key: KeyDocument, mut history: History, owner_is_received:
         principals_overflow: history.users_overflow,
         history: history.changes,
     }
+}
+
+/// The most recent first. Equal ones have an order, too: it must not depend on what the tables lack at the moment.
+fn by_last_seen(a: &StoredUser, b: &StoredUser) -> Ordering {
+    (b.last, b.uses)
+        .cmp(&(a.last, a.uses))
+        .then_with(|| a.principal.cmp(&b.principal))
+        .then_with(|| a.operation.cmp(&b.operation))
+        .then_with(|| a.service.cmp(&b.service))
+        .then_with(|| a.foreign.cmp(&b.foreign))
 }
 
 fn principal(user: StoredUser) -> PrincipalDocument {
@@ -115,4 +127,37 @@ fn principal(user: StoredUser) -> PrincipalDocument {
 fn date(day: u32) -> String {
     let midnight = EventTime::from_seconds(day.saturating_mul(86_400));
     midnight.to_string().chars().take(10).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_stand_in_the_same_order_wherever_they_come_from() {
+        let at = EventTime::from_seconds(1_000);
+        let user = |principal: Option<&str>, foreign, last| StoredUser {
+            principal: principal.map(str::to_owned),
+            operation: "Decrypt".to_owned(),
+            service: None,
+            foreign,
+            first: at,
+            last,
+            uses: 1,
+            attempts: 0,
+        };
+        let mut users = vec![
+            user(Some("b"), false, at),
+            user(Some("a"), true, at),
+            user(None, false, at),
+            user(Some("a"), false, at),
+            user(Some("z"), false, at.plus(1)),
+        ];
+        users.sort_by(by_last_seen);
+        let forwards = users.clone();
+        users.reverse();
+        users.sort_by(by_last_seen);
+        assert_eq!(users, forwards);
+        assert_eq!(users[0].principal.as_deref(), Some("z"), "the most recent first");
+    }
 }
