@@ -4,8 +4,7 @@
 //! epoch. While the tables are being written the delta that they are written from stays readable here; together with
 //! the tables of epoch [`Recent::folded`] it is everything, at any moment.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use dormouse_ledger::{Delta, DeltaKey, Tally};
 use dormouse_model::KeyArn;
@@ -16,8 +15,8 @@ use dormouse_store::Totals;
 pub(crate) struct Recent {
     /// Since the latest fold began.
     pub delta: Delta,
-    /// What the fold that is under way writes.
-    folding: Option<Arc<Delta>>,
+    /// What the fold that is under way writes, and the epoch up to which the tables go with it.
+    folding: Option<(u64, Arc<Delta>)>,
     /// The tables cover the epochs up to this one.
     folded: u64,
     /// As of when the latest fold began; the delta's tally comes on top.
@@ -29,21 +28,29 @@ impl Recent {
         Self { folded, totals, ..Self::default() }
     }
 
-    pub(crate) fn folded(&self) -> u64 {
-        self.folded
+    /// The epochs up to which the tables may go now: without the fold that is under way, and with it. A fold is visible
+    /// in the tables some time before its end is known here: the store still tidies up.
+    pub(crate) fn positions(&self) -> Positions {
+        Positions { before: self.folded, after: self.folding.as_ref().map(|(upto, _)| *upto) }
     }
 
-    /// Takes the delta away to be folded; it stays readable until [`SharedRecent::end_fold`].
-    pub(crate) fn begin_fold(&mut self) -> Arc<Delta> {
+    /// Takes the delta away to be folded; it stays readable until [`Recent::end_fold`].
+    pub(crate) fn begin_fold(&mut self, upto: u64) -> Arc<Delta> {
         let delta = Arc::new(std::mem::take(&mut self.delta));
-        self.folding = Some(Arc::clone(&delta));
+        self.folding = Some((upto, Arc::clone(&delta)));
         delta
     }
 
-    /// What the tables lack of a key, the older part first.
-    pub(crate) fn of_key(&self, key: KeyArn) -> impl Iterator<Item = &DeltaKey> {
-        let folding = self.folding.as_ref().and_then(|delta| delta.keys.get(&key));
-        folding.into_iter().chain(self.delta.keys.get(&key))
+    /// The tables are written up to this epoch.
+    pub(crate) fn end_fold(&mut self, upto: u64) {
+        self.folding = None;
+        self.folded = upto;
+    }
+
+    /// What changed about a key: what the fold that is under way writes, and what came since.
+    pub(crate) fn of_key(&self, key: KeyArn) -> (Option<&DeltaKey>, Option<&DeltaKey>) {
+        let folding = self.folding.as_ref().and_then(|(_, delta)| delta.keys.get(&key));
+        (folding, self.delta.keys.get(&key))
     }
 
     /// What became of the records since the store was made.
@@ -57,47 +64,46 @@ impl Recent {
     }
 }
 
+/// Up to which epoch the tables may go at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Positions {
+    before: u64,
+    after: Option<u64>,
+}
+
+/// What the tables cover, as far as memory can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cover {
+    /// Neither what the fold under way writes nor what came since.
+    NotTheFold,
+    /// What the fold writes, not what came since.
+    TheFold,
+}
+
+impl Positions {
+    /// What tables that go up to this epoch cover; `None` if they are of another moment.
+    pub(crate) fn cover(self, tables: u64) -> Option<Cover> {
+        if tables == self.before {
+            return Some(Cover::NotTheFold);
+        }
+        (Some(tables) == self.after).then_some(Cover::TheFold)
+    }
+}
+
 /// [`Recent`], shared.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SharedRecent(Arc<Shared>);
-
-#[derive(Debug, Default)]
-struct Shared {
-    recent: RwLock<Recent>,
-    /// [`Recent::folded`] once more, for those who wait for it to move.
-    folded: Mutex<u64>,
-    moved: Condvar,
-}
+pub(crate) struct SharedRecent(Arc<RwLock<Recent>>);
 
 impl SharedRecent {
     pub(crate) fn new(recent: Recent) -> Self {
-        let folded = Mutex::new(recent.folded);
-        Self(Arc::new(Shared { recent: RwLock::new(recent), folded, moved: Condvar::new() }))
+        Self(Arc::new(RwLock::new(recent)))
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Recent> {
-        self.0.recent.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Recent> {
-        self.0.recent.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The tables are written up to this epoch.
-    pub(crate) fn end_fold(&self, upto: u64) {
-        {
-            let mut recent = self.write();
-            recent.folding = None;
-            recent.folded = upto;
-        }
-        *self.0.folded.lock().unwrap_or_else(PoisonError::into_inner) = upto;
-        self.0.moved.notify_all();
-    }
-
-    /// Waits until the tables cover other epochs than those up to `known`, but no longer than this.
-    pub(crate) fn wait_for_fold(&self, known: u64, longest: Duration) {
-        let folded = self.0.folded.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever waited too long looks again anyway.
-        let _ = self.0.moved.wait_timeout_while(folded, longest, |folded| *folded == known);
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

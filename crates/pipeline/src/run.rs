@@ -512,7 +512,7 @@ impl Core {
         let delta = {
             let mut recent = state.recent.write();
             recent.totals = totals.clone();
-            recent.begin_fold()
+            recent.begin_fold(state.last_seq)
         };
         fold::prepare(state.last_seq, delta, &state.ledger, &state.window, totals)
     }
@@ -532,7 +532,7 @@ async fn write_fold(
         let outcome = tokio::task::spawn_blocking(move || store.fold(&this_fold)).await;
         match outcome.map_err(|panic| PipelineError::Panicked(panic.to_string()))?? {
             Commit::Committed => {
-                recent.end_fold(fold.upto);
+                recent.write().end_fold(fold.upto);
                 return Ok(began.elapsed());
             }
             Commit::Fenced => return Err(PipelineError::Fenced),

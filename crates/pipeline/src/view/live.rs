@@ -1,11 +1,11 @@
 //! What is known, asked of the running pipeline.
 //!
 //! Which keys there are, in what order, and how they are judged is answered from memory alone. The texts of a last use
-//! are in what the tables lack or, if nothing happened to the key since, in its rows. A question that needs both is
-//! asked again if a fold ended between the two looks: then what was counted might be seen twice, or not at all.
+//! are in what the tables lack or, if nothing happened to the key since, in its rows. A question that needs both looks
+//! at memory first and at the tables then, and asks the tables up to which epoch they go: so nothing is seen twice or not
+//! at all. Only if a whole fold began and ended between the two looks is it asked again.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use dormouse_ledger::query::{KeyQuery, Selection, select};
 use dormouse_ledger::{Evidence, Judge, KeyDocument, KeyState, Ledger, Rank, Source, Trace};
@@ -13,7 +13,7 @@ use dormouse_model::{Clock, KeyArn};
 use dormouse_store::{History, Reader, Readers, StoredQuarantined};
 
 use super::{KeyDetails, QuarantineDocument, RecordsDocument, StatusDocument, history};
-use crate::recent::SharedRecent;
+use crate::recent::{Cover, Positions, SharedRecent};
 use crate::run::PipelineError;
 
 /// What is known now. Every call but [`LiveView::select`] may block on the disk, and all may take a while with many keys.
@@ -31,13 +31,13 @@ struct Known {
     state: KeyState<Rank>,
     last_use: Option<Evidence>,
     last_attempt: Option<Evidence>,
-    /// Asked for only where the history is wanted.
-    history: History,
+    /// What the fold under way adds to the history, and what came since; empty where the history is not wanted.
+    folding: History,
+    since: History,
 }
 
-/// How often a question is asked again because a fold ended in between, and how long at most to wait until memory knows.
+/// How often a question is asked again because a whole fold passed between its two looks. Folds take longer than looks.
 const MOST_TRIES: u32 = 20;
-const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
 impl LiveView {
     pub(crate) fn new(
@@ -70,16 +70,17 @@ impl LiveView {
         let judge = self.judge();
         let keys = self.ledger.keys_in_rows(rows.iter().copied());
         let known = self.complete(&keys, false)?;
-        Ok(known.into_iter().map(|known| self.document(known, judge).0).collect())
+        Ok(known.into_iter().map(|known| self.document(known, judge)).collect())
     }
 
     /// A key with its history; `None` if no such key is known.
     pub fn details(&self, key: KeyArn) -> Result<Option<KeyDetails>, PipelineError> {
         let judge = self.judge();
-        let Some(known) = self.complete(&[key], true)?.pop() else {
+        let Some(mut known) = self.complete(&[key], true)?.pop() else {
             return Ok(None);
         };
-        let (document, history) = self.document(known, judge);
+        let history = std::mem::take(&mut known.since);
+        let document = self.document(known, judge);
         Ok(Some(history::details(document, history, self.ledger.is_received(key.account()))))
     }
 
@@ -125,46 +126,50 @@ impl LiveView {
         self.readers.close();
     }
 
-    fn document(&self, known: Known, judge: Judge) -> (KeyDocument, History) {
-        let Known { key, state, last_use, last_attempt, history } = known;
+    fn document(&self, known: Known, judge: Judge) -> KeyDocument {
+        let Known { key, state, last_use, last_attempt, .. } = known;
         let state = state.with_traces(last_use, last_attempt);
-        (KeyDocument::new(key, &state, &self.ledger, Source::Stream, judge), history)
+        KeyDocument::new(key, &state, &self.ledger, Source::Stream, judge)
     }
 
     /// Those of the keys that exist, with their texts, and with their history if it is wanted.
     fn complete(&self, keys: &[KeyArn], with_history: bool) -> Result<Vec<Known>, PipelineError> {
-        let mut tries = 1;
-        loop {
-            let (known, folded) = self.look_at_memory(keys, with_history);
-            let complete = self.readers.read(|reader| look_at_tables(reader, folded, known, with_history))?;
+        for _ in 0..MOST_TRIES {
+            let (known, positions) = self.look_at_memory(keys, with_history);
+            let complete =
+                self.readers.read(|reader| look_at_tables(reader, positions, known, with_history))?;
             if let Some(known) = complete {
                 return Ok(known);
             }
-            if tries == MOST_TRIES {
-                return Err(PipelineError::Moving);
-            }
-            tries += 1;
-            self.recent.wait_for_fold(folded, LONGEST_WAIT);
         }
+        Err(PipelineError::Moving)
     }
 
-    /// What memory knows of the keys, all as of the same epoch, and which epochs the tables have to add.
-    fn look_at_memory(&self, keys: &[KeyArn], with_history: bool) -> (Vec<Known>, u64) {
+    /// What memory knows of the keys, all as of the same epoch, and which epochs the tables may cover.
+    fn look_at_memory(&self, keys: &[KeyArn], with_history: bool) -> (Vec<Known>, Positions) {
         let recent = self.recent.read();
         let known = keys.iter().filter_map(|&key| {
             let state = self.ledger.get(key).filter(KeyState::exists)?;
-            let mut known =
-                Known { key, state, last_use: None, last_attempt: None, history: History::default() };
-            for changed in recent.of_key(key) {
+            let mut known = Known {
+                key,
+                state,
+                last_use: None,
+                last_attempt: None,
+                folding: History::default(),
+                since: History::default(),
+            };
+            let (folding, since) = recent.of_key(key);
+            for changed in [folding, since].into_iter().flatten() {
                 keep_last(&mut known.last_use, changed.last_use.as_ref(), known.state.last_use());
                 keep_last(&mut known.last_attempt, changed.last_attempt.as_ref(), known.state.last_attempt());
-                if with_history {
-                    history::add(&mut known.history, changed);
-                }
+            }
+            if with_history {
+                folding.into_iter().for_each(|changed| history::add(&mut known.folding, changed));
+                since.into_iter().for_each(|changed| history::add(&mut known.since, changed));
             }
             Some(known)
         });
-        (known.collect(), recent.folded())
+        (known.collect(), recent.positions())
     }
 }
 
@@ -177,16 +182,16 @@ fn keep_last(kept: &mut Option<Evidence>, evidence: Option<&Evidence>, last: Opt
     }
 }
 
-/// Adds what the tables know; `None` if they cover other epochs than memory expects.
+/// Adds what the tables know; `None` if they are of another moment than memory. The history is then in [`Known::since`].
 fn look_at_tables(
     reader: &Reader,
-    folded: u64,
+    positions: Positions,
     mut known: Vec<Known>,
     with_history: bool,
 ) -> Result<Option<Vec<Known>>, PipelineError> {
-    if reader.folded()? != folded {
+    let Some(cover) = positions.cover(reader.folded()?) else {
         return Ok(None);
-    }
+    };
     for known in &mut known {
         let row = known.state.row();
         let lacks_texts = known.last_use.is_none() && known.state.last_use().is_some()
@@ -196,8 +201,12 @@ fn look_at_tables(
             keep_last(&mut known.last_attempt, stored.last_attempt(), known.state.last_attempt());
         }
         if with_history {
-            let recent = std::mem::replace(&mut known.history, reader.history(row)?);
-            history::join(&mut known.history, recent);
+            let mut whole = reader.history(row)?;
+            if cover == Cover::NotTheFold {
+                history::join(&mut whole, std::mem::take(&mut known.folding));
+            }
+            history::join(&mut whole, std::mem::take(&mut known.since));
+            known.since = whole;
         }
     }
     Ok(Some(known))
