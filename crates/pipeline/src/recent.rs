@@ -41,10 +41,12 @@ impl Recent {
         delta
     }
 
-    /// The tables are written up to this epoch.
-    pub(crate) fn end_fold(&mut self, upto: u64) {
-        self.folding = None;
+    /// The tables are written up to this epoch. Returns what memory needs no longer: dropping it takes a while, so it is
+    /// to be dropped when nobody waits.
+    #[must_use]
+    pub(crate) fn end_fold(&mut self, upto: u64) -> Option<Arc<Delta>> {
         self.folded = upto;
+        self.folding.take().map(|(_, delta)| delta)
     }
 
     /// What changed about a key: what the fold that is under way writes, and what came since.
