@@ -21,6 +21,7 @@ use dormouse_sources::SourceError;
 use dormouse_sources::sqs::{SourceSummary, SqsOptions, SqsSource};
 use dormouse_store::{Readers, SqliteOptions, SqliteStore, Store, Totals};
 use prometheus::Registry;
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -68,7 +69,7 @@ struct Parts {
     sources: Sources,
     pipeline: JoinHandle<Result<Totals, PipelineError>>,
     pipeline_stop: CancellationToken,
-    server: Option<JoinHandle<()>>,
+    server: Option<ServerTask>,
     server_stop: CancellationToken,
     grace: Duration,
     /// Held until nobody reads any more: whoever closes last leaves one file behind, and readers cannot.
@@ -101,7 +102,8 @@ impl RunningInstance {
         tracing::info!(store = %config.store.path.display(), keys, "the store is open");
 
         let server_stop = CancellationToken::new();
-        let (url, server) = start_server(config, &instance, &server_stop).await?.unzip();
+        let server = ServerTask::start(config, &instance, &server_stop).await?;
+        let url = server.as_ref().map(|server| server.url.clone());
         let intakes = Intakes::of(&pipeline);
         let pipeline_stop = CancellationToken::new();
         let pipeline = watch_over(pipeline, pipeline_stop.clone(), stopping.clone());
@@ -177,7 +179,7 @@ impl RunningInstance {
         lifecycle.enter(Stage::Stopped);
         server_stop.cancel();
         if let Some(server) = server {
-            server.await.context("the server")?;
+            server.task.await.context("the server")?;
         }
         view.close();
         drop(store);
@@ -193,19 +195,45 @@ fn registry(pipeline: &Pipeline) -> anyhow::Result<Registry> {
     Ok(registry)
 }
 
-/// Starts the server and says where it listens; `None` if there shall be none.
-async fn start_server(
-    config: &Config,
-    instance: &Instance,
-    stop: &CancellationToken,
-) -> anyhow::Result<Option<(String, JoinHandle<()>)>> {
-    if !config.http.enabled {
-        return Ok(None);
+/// The server at work, on threads of its own: those who ask do not wait in line behind those who deliver.
+struct ServerTask {
+    url: String,
+    task: JoinHandle<()>,
+    _threads: Threads,
+}
+
+/// Threads that end when this is dropped. Waiting for them would block those of whoever drops it.
+struct Threads(Option<Runtime>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
-    let server = Server::bind(config.http.options()?, instance.clone()).await?;
-    let url = server.url();
-    tracing::info!(url, "listening");
-    Ok(Some((url, tokio::spawn(server.run(stop.clone())))))
+}
+
+impl ServerTask {
+    /// Starts the server; `None` if there shall be none.
+    async fn start(
+        config: &Config,
+        instance: &Instance,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Option<Self>> {
+        if !config.http.enabled {
+            return Ok(None);
+        }
+        let (options, instance) = (config.http.options()?, instance.clone());
+        let runtime =
+            Builder::new_multi_thread().worker_threads(1).thread_name("http").enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let threads = Threads(Some(runtime));
+        // Bound over there, too: a socket belongs to the threads that watch it.
+        let server = handle.spawn(Server::bind(options, instance)).await??;
+        let url = server.url();
+        tracing::info!(url, "listening");
+        Ok(Some(Self { url, task: handle.spawn(server.run(stop.clone())), _threads: threads }))
+    }
 }
 
 async fn open_pipeline(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<(Pipeline, Arc<dyn Store>)> {
