@@ -23,7 +23,7 @@ const ROUNDS: u32 = 3;
 /// Questions whose latency is measured.
 const QUESTIONS: usize = 300;
 /// How often a dashboard asks while events come in, and how often Prometheus does.
-const DASHBOARD: Duration = Duration::from_millis(200);
+const DASHBOARD: Duration = Duration::from_millis(50);
 const SCRAPE: Duration = Duration::from_secs(1);
 
 const LATEST: &str = "/api/v1/keys?limit=100&sort=last_use";
