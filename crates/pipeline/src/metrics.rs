@@ -52,8 +52,8 @@ impl Metrics {
             )?,
             observations: counters(
                 "observations_total",
-                "Uses, attempts and changes of keys that were counted.",
-                &["kind"],
+                "Uses, attempts and changes of keys that were counted; second copies, logged in the callers' accounts, apart.",
+                &["kind", "copy"],
             )?,
             late: counters(
                 "late_uncounted_total",
@@ -122,7 +122,9 @@ impl Metrics {
     /// What was observed in one epoch.
     pub(crate) fn note_observations(&self, observed: &Observed, now: EventTime) {
         for kind in Kind::ALL {
-            self.observations.with_label_values(&[kind_name(kind)]).inc_by(of_kind(observed.counted, kind));
+            for (copy, counts) in [("own", observed.counted), ("second", observed.second_copies)] {
+                self.observations.with_label_values(&[kind_name(kind), copy]).inc_by(of_kind(counts, kind));
+            }
             self.late.with_label_values(&[kind_name(kind)]).inc_by(of_kind(observed.late, kind));
         }
         let lag = self.lag.local();
@@ -141,7 +143,10 @@ impl Metrics {
 pub(crate) struct Observed {
     /// When each event happened.
     pub times: Vec<EventTime>,
+    /// Logged in the keys' own accounts.
     pub counted: Counts,
+    /// Logged in the callers' accounts.
+    pub second_copies: Counts,
     pub late: Counts,
     /// What became of the records, by source.
     pub sources: Vec<(Arc<str>, Tally)>,

@@ -137,6 +137,7 @@ fn count_batch(
         let enter = |id, time, copies| window.enter(id, time, copies);
         let decision = decide(record, enter, |mark, counting, entered| {
             match counting {
+                Counting::Counted if mark.foreign => observed.second_copies.add_one(mark.kind),
                 Counting::Counted => observed.counted.add_one(mark.kind),
                 Counting::Late => {
                     tally.late_uncounted.add_one(mark.kind);

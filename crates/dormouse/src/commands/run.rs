@@ -40,8 +40,7 @@ async fn consume(config: Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Cancels `stop` at SIGTERM and SIGINT.
-pub(super) fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
+fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {

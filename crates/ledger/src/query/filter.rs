@@ -112,8 +112,12 @@ fn has_text(text: &str, key: KeyArn, registers: Option<&Registers>, aliases: &Al
 
 /// Seconds of a time like `90d`, `1h30m` or `45s`; a number alone is seconds.
 pub(super) fn parse_age(text: &str) -> Option<u32> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(seconds);
+    }
     let mut total: u32 = 0;
-    let mut rest = text.trim();
+    let mut rest = text;
     if rest.is_empty() {
         return None;
     }
@@ -123,7 +127,7 @@ pub(super) fn parse_age(text: &str) -> Option<u32> {
         rest = rest[digits..].trim_start();
         let unit = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
         let factor = match &rest[..unit] {
-            "" | "s" => 1,
+            "s" => 1,
             "m" | "min" => 60,
             "h" => 3_600,
             "d" => 86_400,

@@ -14,16 +14,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use dormouse_aws::AwsOptions;
 use dormouse_ledger::KeyDocument;
 use dormouse_ledger::query::KeyQuery;
 use dormouse_model::{Clock, WallClock};
+use dormouse_server::ServerError;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::DemoArgs;
 use crate::config::Config;
+use crate::exit;
 use crate::instance::{RunningInstance, Surroundings};
 use crate::logging;
 use crate::show::say;
@@ -41,11 +44,46 @@ const SETTLING: Duration = Duration::from_secs(120);
 
 /// Runs until the time is up or a signal comes.
 pub(crate) fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
-    let folder = Folder::of(args.data.as_deref())?;
-    let log = folder.path().join("demo.log");
-    logging::start_in_file(&log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(show(args, &folder, &log))
+    let outcome = runtime.block_on(show(args));
+    // What was started and not waited for has nothing left to say.
+    runtime.shutdown_background();
+    outcome.map_err(|error| {
+        // Elsewhere whoever stops reading has read enough; here nobody would know how the comparison ended.
+        if exit::is_broken_pipe(&error) {
+            return anyhow!("standard output was closed, so nothing was compared");
+        }
+        error
+    })
+}
+
+/// What signals ask for.
+struct Signals {
+    /// The first: the show is over; what was delivered is still read and compared.
+    enough: CancellationToken,
+    /// The second: at once.
+    at_once: CancellationToken,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let signals = Self { enough: CancellationToken::new(), at_once: CancellationToken::new() };
+        let (enough, at_once) = (signals.enough.clone(), signals.at_once.clone());
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        tokio::spawn(async move {
+            for token in [enough, at_once] {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                    _ = hangup.recv() => {}
+                }
+                token.cancel();
+            }
+        });
+        Ok(signals)
+    }
 }
 
 /// Where the demo keeps its store: a folder that somebody named, or one that goes with the demo.
@@ -83,17 +121,34 @@ impl Folder {
 
 const STORE: &str = "dormouse.db";
 
-async fn show(args: &DemoArgs, folder: &Folder, log: &Path) -> anyhow::Result<ExitCode> {
+async fn show(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+    // Before anything is made that has to be taken away again.
+    let signals = Signals::listen()?;
+    let folder = Folder::of(args.data.as_deref())?;
+    let log = folder.path().join("demo.log");
+    logging::start_in_file(&log)?;
+    tokio::select! {
+        outcome = act(args, &folder, &log, &signals.enough) => outcome,
+        () = signals.at_once.cancelled() => bail!("stopped by a second signal; nothing was compared"),
+    }
+}
+
+/// All of it, from the founding to the account.
+async fn act(
+    args: &DemoArgs,
+    folder: &Folder,
+    log: &Path,
+    enough: &CancellationToken,
+) -> anyhow::Result<ExitCode> {
     let mut world = World::start(args.seed, args.keys as usize, f64::from(args.rate)).await?;
     let instance = start(args, folder, &world).await?;
-    // A signal ends the show, not the instance: what was delivered is still to be read and compared.
-    let enough = CancellationToken::new();
-    super::run::stop_on_signal(enough.clone())?;
     let mut screen = Screen::new();
-    history(&mut world, &instance, &screen, &enough).await?;
-    let url = instance.url.clone().context("the demo's server")?;
-    lines_to_try(&url, folder, log)?;
-    live(args.until, &mut world, &instance, &mut screen, &enough).await?;
+    history(&mut world, &instance, &mut screen, enough).await?;
+    if !enough.is_cancelled() {
+        let url = instance.url.clone().context("the demo's server")?;
+        lines_to_try(&url, folder, log)?;
+        live(args.until, &mut world, &instance, &mut screen, enough).await?;
+    }
     screen.clear();
     let account = settle(&mut world, &instance).await?;
     instance.stop().await?;
@@ -113,18 +168,27 @@ async fn start(args: &DemoArgs, folder: &Folder, world: &World) -> anyhow::Resul
         ..AwsOptions::default()
     };
     let surroundings = Surroundings { aws, ..Surroundings::default() };
-    // A second demo finds the usual port taken and takes any other.
-    if std::net::TcpListener::bind(config.http.listen).is_err() {
-        config.http.listen.set_port(0);
+    let started = RunningInstance::start(&config, surroundings.clone(), CancellationToken::new()).await;
+    match started {
+        // A second demo finds the usual port taken and takes any other.
+        Err(error) if is_port_taken(&error) && config.http.listen.port() != 0 => {
+            config.http.listen.set_port(0);
+            RunningInstance::start(&config, surroundings, CancellationToken::new()).await
+        }
+        started => started,
     }
-    RunningInstance::start(&config, surroundings, CancellationToken::new()).await
+}
+
+fn is_port_taken(error: &anyhow::Error) -> bool {
+    let taken = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
+    matches!(error.downcast_ref(), Some(ServerError::Bind { error, .. }) if taken(error))
 }
 
 /// Lets a month of the organisation's life go through the queue.
 async fn history(
     world: &mut World,
     instance: &RunningInstance,
-    screen: &Screen,
+    screen: &mut Screen,
     enough: &CancellationToken,
 ) -> anyhow::Result<()> {
     let events = world.live_until(WallClock.now_seconds())? as u64;
@@ -132,12 +196,15 @@ async fn history(
         "A synthetic organisation: a month of its history, {events} events, goes through a queue."
     ))?;
     let began = Instant::now();
-    while world.waiting()? > 0 && !enough.is_cancelled() {
+    while world.waiting()? > 0 {
         assert_alive(instance)?;
-        screen.history(instance.progress.tally().read, world.delivered());
+        if enough.is_cancelled() {
+            return Ok(());
+        }
+        screen.history(instance.progress.tally().read, world.delivered())?;
         sleep(DELIVERY).await;
     }
-    say(&format!("Read in {:.1} s, each event counted once.", began.elapsed().as_secs_f64()))?;
+    say(&format!("Read in {:.1} s.", began.elapsed().as_secs_f64()))?;
     Ok(())
 }
 
@@ -154,7 +221,7 @@ fn lines_to_try(url: &str, folder: &Folder, log: &Path) -> anyhow::Result<()> {
     say(&format!("\nDormouse is up at {url}. In another terminal, try:\n"))?;
     for (line, what) in [
         ("keys --limit 5", "which keys were used last, by whom, for what"),
-        ("keys --wanted", "which disabled or doomed keys somebody still wants"),
+        ("keys --wanted --state Disabled,PendingDeletion", "which disabled or doomed keys somebody still wants"),
         ("keys --idle-for 14d", "which keys nobody was seen to use for two weeks"),
         ("status", "what was read, and what became of it"),
     ] {
@@ -195,6 +262,7 @@ async fn live(
     let began = Instant::now();
     let named = all_keys(instance).await?.into_iter().filter(|key| key.aliases.is_some()).map(|key| key.arn);
     let mut story = Story::about(&world.organisation.truth(), &named.collect());
+    let epochs = instance.progress.epochs();
     let (mut deliveries, mut drawings) = (interval(DELIVERY), interval(DRAWING));
     deliveries.set_missed_tick_behavior(MissedTickBehavior::Delay);
     drawings.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -210,19 +278,20 @@ async fn live(
                 world.live_until(WallClock.now_seconds())?;
             }
             _ = drawings.tick() => {
-                let figures = figures(began.elapsed().as_secs(), world, instance)?;
+                let figures = figures(began.elapsed().as_secs(), world, instance, epochs)?;
                 screen.show(&all_keys(instance).await?, &figures)?;
             }
         }
     }
 }
 
-fn figures(seconds: u64, world: &World, instance: &RunningInstance) -> anyhow::Result<Figures> {
+/// `epochs` were committed before live traffic began: the lag of those is the age of history.
+fn figures(seconds: u64, world: &World, instance: &RunningInstance, epochs: u64) -> anyhow::Result<Figures> {
     let tally = instance.progress.tally();
     Ok(Figures {
         seconds,
         records: tally.read,
-        lag_seconds: instance.progress.lag_seconds().unwrap_or(0),
+        lag_seconds: instance.progress.lag_seconds().filter(|_| instance.progress.epochs() > epochs),
         waiting: world.waiting()?,
         quarantined: tally.quarantined + tally.malformed,
     })
@@ -265,7 +334,7 @@ fn tell(account: &Account, world: &World) -> anyhow::Result<ExitCode> {
         happened.uses, happened.attempts, happened.changes
     ))?;
     if account.differences.is_empty() {
-        say("Every key's counts, last use and state are as they happened.")?;
+        say("Every key's counts and last use are as they happened, and so is every state that events told.")?;
         return Ok(ExitCode::SUCCESS);
     }
     for difference in account.differences.iter().take(20) {

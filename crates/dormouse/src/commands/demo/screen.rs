@@ -21,8 +21,8 @@ pub(super) struct Figures {
     pub(super) seconds: u64,
     /// Records that were read since the start.
     pub(super) records: u64,
-    /// Seconds from event to commit.
-    pub(super) lag_seconds: u32,
+    /// Seconds from event to commit; `None` before the first live event.
+    pub(super) lag_seconds: Option<u32>,
     /// Messages in the queue.
     pub(super) waiting: usize,
     /// Messages that could not be applied.
@@ -35,7 +35,10 @@ pub(super) struct Screen {
     last: HashMap<KeyArn, Seen>,
     changes: VecDeque<Line>,
     rate: Rate,
+    /// Lines said about the history.
     lines: u64,
+    /// When the next line about live traffic is due, in seconds.
+    next_line: u64,
 }
 
 /// A change that is shown. A newer one of the same sort takes its place.
@@ -84,6 +87,8 @@ impl Rate {
     }
 }
 
+/// Where there is no terminal the history takes about so many lines.
+const HISTORY_LINES: u64 = 5;
 /// Where there is no terminal a line is printed every so many seconds.
 const LINE_INTERVAL: u64 = 5;
 
@@ -97,14 +102,19 @@ impl Screen {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             bar.with_style(style)
         });
-        Self { bar, last: HashMap::new(), changes: VecDeque::new(), rate: Rate::default(), lines: 0 }
+        Self { bar, last: HashMap::new(), changes: VecDeque::new(), rate: Rate::default(), lines: 0, next_line: 1 }
     }
 
     /// Says how far the history has come.
-    pub(super) fn history(&self, done: u64, all: u64) {
+    pub(super) fn history(&mut self, done: u64, all: u64) -> std::io::Result<()> {
+        let text = format!("reading a month of history: {done} of {all} events");
         if let Some(bar) = &self.bar {
-            bar.set_message(format!("reading a month of history: {done} of {all} events"));
+            bar.set_message(text);
+        } else if done * HISTORY_LINES > self.lines * all {
+            self.lines = done * HISTORY_LINES / all.max(1) + 1;
+            say(&text)?;
         }
+        Ok(())
     }
 
     /// Shows the keys as they are now.
@@ -113,8 +123,8 @@ impl Screen {
         self.rate.note(figures.seconds, figures.records);
         if let Some(bar) = &self.bar {
             bar.set_message(self.whole(keys, figures));
-        } else if figures.seconds >= self.lines * LINE_INTERVAL {
-            self.lines += 1;
+        } else if figures.seconds >= self.next_line {
+            self.next_line = figures.seconds + LINE_INTERVAL;
             say(&headline(keys, figures, self.rate.per_second()))?;
             for change in self.changes.drain(..).rev() {
                 say(&format!("  {}", change.text))?;
@@ -196,17 +206,21 @@ fn name_of(key: &KeyDocument) -> &str {
     key.aliases.iter().flatten().next().unwrap_or(&key.id)
 }
 
+fn is_out_of_use(state: Option<LifecycleState>) -> bool {
+    matches!(state, Some(LifecycleState::Disabled | LifecycleState::PendingDeletion))
+}
+
 fn headline(keys: &[KeyDocument], figures: &Figures, rate: u64) -> String {
     let mut verdicts: BTreeMap<&str, usize> = BTreeMap::new();
     for key in keys {
         *verdicts.entry(key.verdict.kind.name()).or_default() += 1;
     }
     let verdicts: Vec<String> = verdicts.into_iter().map(|(name, count)| format!("{count} {name}")).collect();
-    let wanted = keys.iter().filter(|key| key.wanted.is_some()).count();
+    let wanted = keys.iter().filter(|key| key.wanted.is_some() && is_out_of_use(key.state)).count();
+    let lag = figures.lag_seconds.map_or("-".to_owned(), |seconds| format!("{seconds} s"));
     format!(
-        "{} s  {rate} events/s, lag {} s, {} waiting, {} quarantined; {} keys: {}; {wanted} wanted though disabled or pending deletion",
+        "{} s  {rate} events/s, lag {lag}, {} waiting, {} quarantined; {} keys: {}; {wanted} wanted though disabled or pending deletion",
         figures.seconds,
-        figures.lag_seconds,
         figures.waiting,
         figures.quarantined,
         keys.len(),
