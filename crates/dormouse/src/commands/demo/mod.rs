@@ -221,7 +221,10 @@ fn lines_to_try(url: &str, folder: &Folder, log: &Path) -> anyhow::Result<()> {
     say(&format!("\nDormouse is up at {url}. In another terminal, try:\n"))?;
     for (line, what) in [
         ("keys --limit 5", "which keys were used last, by whom, for what"),
-        ("keys --wanted --state Disabled,PendingDeletion", "which disabled or doomed keys somebody still wants"),
+        (
+            "keys --wanted --state Disabled,PendingDeletion",
+            "which disabled or doomed keys somebody still wants",
+        ),
         ("keys --idle-for 14d", "which keys nobody was seen to use for two weeks"),
         ("status", "what was read, and what became of it"),
     ] {

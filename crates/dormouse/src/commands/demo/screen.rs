@@ -102,7 +102,14 @@ impl Screen {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             bar.with_style(style)
         });
-        Self { bar, last: HashMap::new(), changes: VecDeque::new(), rate: Rate::default(), lines: 0, next_line: 1 }
+        Self {
+            bar,
+            last: HashMap::new(),
+            changes: VecDeque::new(),
+            rate: Rate::default(),
+            lines: 0,
+            next_line: 1,
+        }
     }
 
     /// Says how far the history has come.
