@@ -1,12 +1,15 @@
-//! A connection that does not wait for ever for its caller to read.
+//! A connection that does not wait for ever for its caller to read, and tells when everything was written.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
+
+use crate::places::Place;
 
 /// A stream that fails when nothing could be written for too long.
 #[derive(Debug)]
@@ -15,11 +18,13 @@ pub(crate) struct Impatient<S> {
     patience: Duration,
     /// Runs while there is something to write and no room.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Learns when everything was written.
+    place: Option<Arc<Place>>,
 }
 
 impl<S> Impatient<S> {
-    pub(crate) fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, patience, waiting: None }
+    pub(crate) fn new(stream: S, patience: Duration, place: Option<Arc<Place>>) -> Self {
+        Self { stream, patience, waiting: None, place }
     }
 
     fn hold_to<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -71,6 +76,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.stream).poll_flush(context);
+        // hyper flushes when it has handed on all it has.
+        if let (Poll::Ready(Ok(())), Some(place)) = (&outcome, &self.place) {
+            place.written();
+        }
         self.hold_to(context, outcome)
     }
 
@@ -88,7 +97,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_caller_that_stops_reading_is_given_up() {
         let (ours, mut theirs) = duplex(8);
-        let mut ours = Impatient::new(ours, Duration::from_secs(5));
+        let mut ours = Impatient::new(ours, Duration::from_secs(5), None);
         ours.write_all(b"12345678").await.unwrap();
         let writing = tokio::spawn(async move { ours.write_all(b"12345678").await });
         sleep(Duration::from_secs(4)).await;

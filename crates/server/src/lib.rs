@@ -13,6 +13,7 @@
 //! * [`Instance`]: what it shows; [`ServerOptions`]: how
 //! * [`api`]: one file a route; `metrics`: `/metrics` and `/metrics/keys`
 //! * `auth`, `origin`, `limits`: who is let in, and how much they may ask for
+//! * `places`: who has to go when there are too many connections
 //! * `listings`: answers kept so that they can be cut into pages
 //! * `problem`: every error there is
 
@@ -26,6 +27,7 @@ mod listings;
 mod metrics;
 mod options;
 mod origin;
+mod places;
 mod problem;
 mod routes;
 mod server;

@@ -1,6 +1,7 @@
-//! Every request passes here, in this order: is it from where it may be, does it show the token, is there room, has its
-//! body come whole and in time, does its answer begin in time. Health alone is answered always: whoever restarts
-//! processes must not take a busy one for a dead one.
+//! Every request passes here, in this order: is it from where it may be, does it show the token, has its body come whole
+//! and in time, is there room, does its answer begin in time. The body comes before the room, so that who sends slowly
+//! holds nothing that others need. Health alone is answered always: whoever restarts processes must not take a busy one
+//! for a dead one. It needs no room here, and [`places`](crate::places) sees to it that its connection finds one.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -13,7 +14,7 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
@@ -21,6 +22,7 @@ use tokio::time::timeout;
 use crate::api::health::NotAProblem;
 use crate::auth;
 use crate::origin;
+use crate::places::{Place, UnderWay};
 use crate::problem::{self, Code, Problem};
 use crate::routes::{App, HEALTH};
 
@@ -74,14 +76,16 @@ async fn admitted(app: &Arc<App>, request: Request, next: Next) -> Result<Respon
         return Err(Problem::new(Code::ForeignOrigin, reason));
     }
     check_token(app, &request)?;
-    let place = Arc::clone(&app.requests).try_acquire_owned();
-    let place = place.map_err(|_| Problem::new(Code::TooBusy, "too many requests at once; ask again"))?;
-    let request = with_whole_body(app, request).await?;
+    let request = without_body(app, request).await?;
+    let too_busy = || Problem::new(Code::TooBusy, "too many requests at once; ask again");
+    let room = Arc::clone(&app.requests).try_acquire_owned().map_err(|_| too_busy())?;
+    let connection = request.extensions().get::<Arc<Place>>();
+    let under_way = connection.map(|place| place.begin().ok_or_else(too_busy)).transpose()?;
     let answer = timeout(app.limits.request_time, next.run(request)).await;
     let answer = answer.map_err(|_| {
         Problem::new(Code::TooSlow, "ask for less at once, or again when there is less to do")
     })?;
-    Ok(answer.map(|body| Body::new(Held { body, _place: place })))
+    Ok(answer.map(|body| Body::new(Held { body, _room: room, _under_way: under_way })))
 }
 
 fn check_token(app: &App, request: &Request) -> Result<(), Problem> {
@@ -102,32 +106,37 @@ fn check_token(app: &App, request: &Request) -> Result<(), Problem> {
 }
 
 /// No route takes a body, but a caller may send one: it is read, so that the connection can be used again, and bounded.
-async fn with_whole_body(app: &App, request: Request) -> Result<Request, Problem> {
+/// Nothing of it is kept, so that many who send one take up no memory.
+async fn without_body(app: &App, request: Request) -> Result<Request, Problem> {
     if request.body().is_end_stream() {
         return Ok(request);
     }
     let (head, body) = request.into_parts();
-    let most = app.limits.body_bytes;
+    let read = timeout(app.limits.body_time, read_away(body, app.limits.body_bytes)).await;
+    read.map_err(|_| Problem::new(Code::RequestTimeout, "the body did not come in time"))??;
+    Ok(Request::from_parts(head, Body::empty()))
+}
+
+async fn read_away(mut body: Body, most: usize) -> Result<(), Problem> {
     let too_large = || Problem::new(Code::BodyTooLarge, format!("at most {most} bytes"));
     // Whoever says beforehand that it is too large need not be listened to.
     if body.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX) {
         return Err(too_large());
     }
-    let body = timeout(app.limits.request_time, Limited::new(body, most).collect()).await;
-    let body = body.map_err(|_| Problem::new(Code::RequestTimeout, "the body did not come in time"))?;
-    let body = body.map_err(|error| {
-        if error.downcast_ref::<LengthLimitError>().is_some() {
-            return too_large();
-        }
-        Problem::new(Code::BadRequest, "the body broke off")
-    })?;
-    Ok(Request::from_parts(head, Body::from(body.to_bytes())))
+    let mut room = most;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::new(Code::BadRequest, "the body broke off"))?;
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        room = room.checked_sub(bytes).ok_or_else(too_large)?;
+    }
+    Ok(())
 }
 
 /// An answer that counts as under way until it was read.
 struct Held {
     body: Body,
-    _place: OwnedSemaphorePermit,
+    _room: OwnedSemaphorePermit,
+    _under_way: Option<UnderWay>,
 }
 
 impl HttpBody for Held {

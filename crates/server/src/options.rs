@@ -21,7 +21,8 @@ pub struct ServerOptions {
 /// Bounds on what callers can take up. The defaults suit everyone who has not measured.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Open connections; further ones wait to be accepted.
+    /// Open connections; a further one takes the place of that which has been waiting longest without a request under
+    /// way. More than `requests`, so that there is always one.
     pub connections: usize,
     /// How long a request's head may take, and how long a connection may be idle.
     pub header_time: Duration,
@@ -29,7 +30,9 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Bytes of a request's body.
     pub body_bytes: usize,
-    /// How long a body may take to arrive, and how long an answer may take to begin.
+    /// How long a request's body may take to arrive.
+    pub body_time: Duration,
+    /// How long an answer may take to begin.
     pub request_time: Duration,
     /// Requests at once; further ones are turned away.
     pub requests: usize,
@@ -39,6 +42,8 @@ pub struct Limits {
     pub write_time: Duration,
     /// Answers of `/metrics/keys` at once; further ones are turned away.
     pub key_streams: usize,
+    /// How long a caller may take nothing of `/metrics/keys` before it is given up.
+    pub key_stall_time: Duration,
     /// How long one answer of `/metrics/keys` may take as a whole.
     pub key_stream_time: Duration,
     /// Series in one answer of `/metrics/keys`.
@@ -50,16 +55,18 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 256,
-            header_time: Duration::from_secs(10),
+            connections: 1_024,
+            header_time: Duration::from_secs(5),
             header_bytes: 32 << 10,
             body_bytes: 64 << 10,
+            body_time: Duration::from_secs(5),
             request_time: Duration::from_secs(30),
             requests: 64,
             questions: 4,
-            write_time: Duration::from_secs(20),
-            key_streams: 2,
-            key_stream_time: Duration::from_secs(300),
+            write_time: Duration::from_secs(10),
+            key_streams: 8,
+            key_stall_time: Duration::from_secs(10),
+            key_stream_time: Duration::from_secs(120),
             max_key_series: 1_000_000,
             drain_time: Duration::from_secs(5),
         }

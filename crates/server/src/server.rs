@@ -10,8 +10,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,6 +22,7 @@ use crate::instance::Instance;
 use crate::limits::Peer;
 use crate::metrics::{self, ServerMetrics};
 use crate::options::{ServerError, ServerOptions};
+use crate::places::{Place, Places};
 use crate::routes::{App, router};
 
 /// A server that listens. Connections wait until it [runs](Server::run).
@@ -69,24 +70,27 @@ impl Server {
         let Self { listener, app, .. } = self;
         let connections = TaskTracker::new();
         let counting = tokio::spawn(metrics::keep_counting(Arc::clone(&app), stop.clone()));
-        let room = Arc::new(Semaphore::new(app.limits.connections));
+        let places = Arc::new(Places::new(app.limits.connections));
         let routes = router(&app);
         let end = CancellationToken::new();
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
-                accepted = accept(&listener, &room) => accepted,
+                accepted = accept(&listener, &places) => accepted,
             };
             let Some((stream, peer, place)) = accepted else {
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            let connection = Connection { stream, peer, _place: place };
+            let connection = Connection { stream, peer, place: Arc::clone(&place) };
             let serve = serve(connection, Arc::clone(&app), routes.clone(), stop.clone());
             let end = end.clone();
+            let open = Open::new(&app.metrics.connections);
             connections.spawn(async move {
+                let _open = open;
                 tokio::select! {
                     () = serve => {}
+                    () = place.evicted() => {}
                     () = end.cancelled() => {}
                 }
             });
@@ -106,17 +110,30 @@ impl Server {
 struct Connection {
     stream: TcpStream,
     peer: SocketAddr,
-    _place: OwnedSemaphorePermit,
+    place: Arc<Place>,
 }
 
-/// The next connection for which there is room; `None` if the system refuses.
-async fn accept(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = Arc::clone(room).acquire_owned().await.ok()?;
+/// Counts as an open connection while it lives, however the connection ends.
+struct Open(IntGauge);
+
+impl Open {
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The next connection, with a place; `None` if the system refuses.
+async fn accept(listener: &TcpListener, places: &Arc<Places>) -> Option<(TcpStream, SocketAddr, Arc<Place>)> {
     match listener.accept().await {
-        Ok((stream, peer)) => Some((stream, peer, place)),
+        // Room is made for somebody who is there, not for somebody who may come.
+        Ok((stream, peer)) => Some((stream, peer, places.enter().await?)),
         Err(error) => {
             tracing::warn!("a connection could not be accepted: {error}");
             None
@@ -125,14 +142,14 @@ async fn accept(
 }
 
 async fn serve(connection: Connection, app: Arc<App>, routes: Router, stop: CancellationToken) {
-    let Connection { stream, peer, _place } = connection;
-    app.metrics.connections.inc();
+    let Connection { stream, peer, place } = connection;
     // Answers are written whole; waiting for more to send along only delays them.
     let _ = stream.set_nodelay(true);
     let limits = &app.limits;
-    let stream = TokioIo::new(Impatient::new(stream, limits.write_time));
+    let stream = TokioIo::new(Impatient::new(stream, limits.write_time, Some(Arc::clone(&place))));
     let service = service_fn(|mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(Arc::clone(&place));
         let routes = routes.clone();
         async move { Ok::<_, Infallible>(routes.oneshot(request).await.unwrap_or_else(|never| match never {})) }
     });
@@ -154,5 +171,4 @@ async fn serve(connection: Connection, app: Arc<App>, routes: Router, stop: Canc
     if let Err(error) = outcome {
         tracing::debug!(%peer, "a connection ended early: {error}");
     }
-    app.metrics.connections.dec();
 }

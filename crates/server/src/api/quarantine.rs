@@ -139,5 +139,8 @@ fn commits_paused() -> Problem {
 }
 
 fn no_such_message(id: i64) -> Problem {
-    Problem::new(Code::NoSuchMessage, format!("there is no message {id}; it may have been applied meanwhile"))
+    Problem::new(
+        Code::NoSuchMessage,
+        format!("there is no message {id}; it may have been applied or dropped meanwhile"),
+    )
 }

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::State;
@@ -62,6 +63,7 @@ pub(crate) async fn keys(
         sender,
         handle: Handle::current(),
         deadline: Instant::now() + app.limits.key_stream_time,
+        patience: app.limits.key_stall_time,
         piece: Vec::with_capacity(PIECE),
     };
     let body = Streamed { pieces, is_whole: Arc::clone(&is_whole) };
@@ -226,11 +228,12 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     takes
 }
 
-/// Collects bytes into pieces and hands them on, waiting for the caller as long as the answer may take.
+/// Collects bytes into pieces and hands them on, waiting for the caller as long as a piece and the whole answer may take.
 struct Pieces {
     sender: mpsc::Sender<Bytes>,
     handle: Handle,
     deadline: Instant,
+    patience: Duration,
     piece: Vec<u8>,
 }
 
@@ -240,7 +243,8 @@ impl Pieces {
             return Ok(());
         }
         let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
-        let sending = timeout_at(self.deadline, self.sender.send(piece.into()));
+        let deadline = self.deadline.min(Instant::now() + self.patience);
+        let sending = timeout_at(deadline, self.sender.send(piece.into()));
         match self.handle.block_on(sending) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the caller has gone")),
@@ -290,8 +294,6 @@ impl HttpBody for Streamed {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http_body_util::BodyExt;
 
     use super::*;
@@ -323,12 +325,14 @@ mod tests {
         assert!(!takes_gzip(&HeaderMap::new()));
     }
 
-    fn pieces(most_time: Duration) -> (Pieces, Streamed) {
+    fn pieces(most_time: Duration, patience: Duration) -> (Pieces, Streamed) {
         let (sender, pieces) = mpsc::channel(PIECES_WAITING);
         let deadline = Instant::now() + most_time;
-        let out = Pieces { sender, handle: Handle::current(), deadline, piece: Vec::new() };
+        let out = Pieces { sender, handle: Handle::current(), deadline, patience, piece: Vec::new() };
         (out, Streamed { pieces, is_whole: Arc::default() })
     }
+
+    const LONG: Duration = Duration::from_secs(600);
 
     /// What a body came to: its bytes, and whether it had its end.
     async fn read(mut body: Streamed) -> (usize, bool) {
@@ -344,15 +348,20 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_caller_that_reads_too_slowly_gets_an_answer_without_its_end() {
-        let (mut out, body) = pieces(Duration::from_millis(50));
-        let outcome = tokio::task::spawn_blocking(move || out.write_all(&[b'x'; PIECE * 10])).await.unwrap();
-        assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::TimedOut);
-        assert_eq!(read(body).await, (PIECE * PIECES_WAITING, false));
+        let short = Duration::from_millis(50);
+        // Too slow as a whole, and nothing taken for too long.
+        for (most_time, patience) in [(short, LONG), (LONG, short)] {
+            let (mut out, body) = pieces(most_time, patience);
+            let outcome =
+                tokio::task::spawn_blocking(move || out.write_all(&[b'x'; PIECE * 10])).await.unwrap();
+            assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::TimedOut);
+            assert_eq!(read(body).await, (PIECE * PIECES_WAITING, false));
+        }
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_caller_that_goes_away_ends_the_work() {
-        let (mut out, body) = pieces(Duration::from_secs(600));
+        let (mut out, body) = pieces(LONG, LONG);
         drop(body);
         let outcome = tokio::task::spawn_blocking(move || out.write_all(&[b'x'; PIECE])).await.unwrap();
         assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::BrokenPipe);

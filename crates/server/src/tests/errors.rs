@@ -1,7 +1,6 @@
 //! Every error has its form and its code.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use super::house::House;
@@ -81,7 +80,7 @@ fn an_arn_may_be_encoded_or_not() {
 
 #[test]
 fn bodies_are_bounded_in_bytes_and_time() {
-    let house = House::with(|options| options.limits.request_time = Duration::from_millis(200));
+    let house = House::with(|options| options.limits.body_time = Duration::from_millis(200));
     let head = "POST /api/v1/quarantine/1/retry HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
     let slow = house.send(format!("{head}Content-Length: 10\r\n\r\n123").as_bytes());
     assert_eq!((slow.status, slow.code().as_str()), (408, "request_timeout"));
@@ -120,37 +119,4 @@ fn a_caller_that_sends_a_byte_now_and_then_is_cut_off_while_others_are_answered(
         let is_open = slow.write_all(b"x").is_ok();
         !is_open || matches!(slow.read(&mut [0; 1]), Ok(0))
     });
-}
-
-#[test]
-fn too_many_at_once_are_turned_away_but_health_is_not() {
-    let house = House::with(|options| {
-        options.limits.requests = 1;
-        options.limits.request_time = Duration::from_secs(60);
-    });
-    // A body that does not come holds the only place, unless one of our own looks had it at that moment.
-    let mut holding = hold(&house);
-    house.until("there is no room", || {
-        let is_full = house.get("/api/v1/status").status == 503;
-        let was_refused = holding.read(&mut [0; 1]).is_ok();
-        if was_refused {
-            holding = hold(&house);
-        }
-        is_full && !was_refused
-    });
-    let busy = house.get("/api/v1/status");
-    assert_eq!(busy.code(), "too_busy");
-    assert!(busy.header("retry-after").is_some());
-    assert_eq!(house.get("/healthz").status, 200);
-    holding.write_all(b"x").unwrap();
-    house.until("there is room again", || house.get("/api/v1/status").status == 200);
-}
-
-/// A request whose body is still to come.
-fn hold(house: &House) -> TcpStream {
-    let mut stream = house.connect();
-    stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
-    let head = b"POST /api/v1/quarantine/1/retry HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n";
-    stream.write_all(head).unwrap();
-    stream
 }

@@ -2,8 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use dormouse_cloudtrail::{Decoder, Limits as DecoderLimits};
@@ -22,12 +22,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Instance, Server, ServerOptions, SourceState, Stage};
 
-/// Lets nothing through while it is shut.
-struct Gate(Arc<AtomicBool>);
+/// Lets nothing through while it is shut, and lets wait while it is held.
+#[derive(Default)]
+struct Gate {
+    is_shut: AtomicBool,
+    is_held: Mutex<bool>,
+    released: Condvar,
+}
 
-impl Guard for Gate {
+/// The store's own handle of the gate.
+struct AtGate(Arc<Gate>);
+
+impl Guard for AtGate {
     fn refuse(&self, _: &Epoch<'_>) -> Option<String> {
-        self.0.load(Ordering::SeqCst).then(|| "the gate is shut".to_owned())
+        let held = self.0.is_held.lock().unwrap();
+        drop(self.0.released.wait_while(held, |is_held| *is_held).unwrap());
+        self.0.is_shut.load(Ordering::SeqCst).then(|| "the gate is shut".to_owned())
     }
 }
 
@@ -49,7 +59,7 @@ pub(super) struct House {
     pub(super) instance: Instance,
     pub(super) clock: Arc<ManualClock>,
     pub(super) health: watch::Sender<SourceHealth>,
-    is_shut: Arc<AtomicBool>,
+    gate: Arc<Gate>,
     intake: PipelineIntake,
     acked: Arc<AtomicUsize>,
     submitted: AtomicUsize,
@@ -91,9 +101,9 @@ impl House {
         let path = folder.path().join("d.db");
         let clock = Arc::new(ManualClock::at(now()));
         let wall: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
-        let is_shut = Arc::<AtomicBool>::default();
+        let gate = Arc::<Gate>::default();
         let store = SqliteStore::open(SqliteOptions::at(&path)).unwrap();
-        let store = Arc::new(GuardedStore { inner: store, guard: Gate(Arc::clone(&is_shut)) });
+        let store = Arc::new(GuardedStore { inner: store, guard: AtGate(Arc::clone(&gate)) });
         let decoder = Arc::new(Decoder::new(OperationTable::default(), DecoderLimits::default()));
         let options = PipelineOptions {
             epoch_interval: Duration::from_millis(5),
@@ -139,7 +149,7 @@ impl House {
             instance,
             clock,
             health,
-            is_shut,
+            gate,
             intake,
             acked,
             submitted,
@@ -174,7 +184,13 @@ impl House {
 
     /// Makes the store refuse commits, or accept them again.
     pub(super) fn shut(&self, is_shut: bool) {
-        self.is_shut.store(is_shut, Ordering::SeqCst);
+        self.gate.is_shut.store(is_shut, Ordering::SeqCst);
+    }
+
+    /// Makes the store wait in the middle of a commit, or go on.
+    pub(super) fn hold(&self, is_held: bool) {
+        *self.gate.is_held.lock().unwrap() = is_held;
+        self.gate.released.notify_all();
     }
 
     /// Looks until it is so.
@@ -234,6 +250,7 @@ impl House {
 impl Drop for House {
     fn drop(&mut self) {
         self.shut(false);
+        self.hold(false);
         self.stop.cancel();
     }
 }

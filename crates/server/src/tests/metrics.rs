@@ -15,6 +15,7 @@ fn parse(text: &str) -> (BTreeMap<String, f64>, Vec<String>) {
     let mut series = BTreeMap::new();
     let mut families: Vec<String> = Vec::new();
     let mut has_type = false;
+    let mut is_histogram = false;
     assert!(text.ends_with('\n'));
     for line in text.lines() {
         if let Some(help) = line.strip_prefix("# HELP ") {
@@ -30,11 +31,14 @@ fn parse(text: &str) -> (BTreeMap<String, f64>, Vec<String>) {
             let kind = kind.strip_prefix(&format!("{name} ")).unwrap();
             assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
             has_type = true;
+            is_histogram = kind == "histogram";
             continue;
         }
         assert!(has_type, "{line}");
         let (id, value) = line.rsplit_once(' ').unwrap();
-        assert_eq!(id.split('{').next(), Some(name.as_str()), "{line}");
+        let part = id.split('{').next().unwrap().strip_prefix(name.as_str());
+        let parts: &[&str] = if is_histogram { &["_bucket", "_sum", "_count"] } else { &[""] };
+        assert!(part.is_some_and(|part| parts.contains(&part)), "{line}");
         assert!(series.insert(id.to_owned(), value.parse().unwrap()).is_none(), "{id} comes twice");
     }
     (series, families)

@@ -1,5 +1,6 @@
 //! Through a real connection, against a real pipeline over a store in a temporary folder.
 
+mod crowds;
 mod errors;
 mod filters;
 mod health;
