@@ -174,6 +174,23 @@ async fn a_key_is_found_by_any_of_its_names() {
             assert_eq!(listed, times(shared), "{}", finished.stderr);
         }
     }
+    // The beginning of an id is enough, with the ellipsis of a narrow table or without; several keys are listed.
+    for key in all.iter().take(5) {
+        let beginning = &key["id"].as_str().unwrap()[..12];
+        let fits = |key: &&Value| key["id"].as_str().unwrap().starts_with(beginning);
+        let fitting = all.iter().filter(fits).count();
+        for text in [beginning.to_owned(), format!("{beginning}…")] {
+            let finished = both.ask(&["key", &text, "--output", "json"]);
+            if fitting == 1 {
+                assert_eq!(finished.json()["arn"], key["arn"], "{text}");
+            } else {
+                assert_eq!(finished.code(), 3, "{finished:#?}");
+                let listed = finished.stderr.lines().filter(|line| line.contains("arn:aws:kms:")).count();
+                assert_eq!(listed, fitting, "{}", finished.stderr);
+            }
+        }
+        assert_eq!(both.ask(&["key", &beginning[..7]]).code(), 3, "too short to be a name");
+    }
     for unknown in [
         "alias/nobody",
         "nobody",
@@ -228,14 +245,23 @@ async fn hostile_texts_never_reach_a_terminal_as_they_are() {
 
     // On a terminal only our own colours come through, and no line is wider than it is.
     let colors = ["\u{1b}[0m", "\u{1b}[1m", "\u{1b}[2m", "\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m"];
-    for columns in [60, 80, 120, 200] {
-        let shown = finish_on_terminal(columns, &["keys", "--all", "--url", &both.url], &[]);
+    let key = ["key", arn];
+    let commands = [&["keys", "--all"][..], &["keys", "--wanted"], &key, &["status"]];
+    for (columns, command) in
+        [40, 60, 80, 120, 200].into_iter().flat_map(|columns| commands.map(|command| (columns, command)))
+    {
+        let shown = finish_on_terminal(columns, &[command, &["--url", &both.url]].concat(), &[]);
         assert_eq!(shown.code(), 0, "{shown:#?}");
         let plain = colors.iter().fold(shown.stdout.replace('\r', ""), |text, color| text.replace(color, ""));
         assert!(is_harmless(&plain), "{plain}");
-        assert!(shown.stdout.contains("\u{1b}[1mKEY"), "coloured: {}", shown.stdout);
+        if command[0] == "keys" {
+            assert!(shown.stdout.contains("\u{1b}[1mKEY"), "coloured: {}", shown.stdout);
+            let head = plain.lines().next().unwrap();
+            assert!(columns < 80 || head.contains(" BY"), "{columns}: {head}");
+            assert!(columns < 80 || command[1] != "--all" || head.contains(" FOR"), "{columns}: {head}");
+        }
         for line in plain.lines() {
-            assert!(line.width() <= columns.into(), "{columns}: {line}");
+            assert!(line.width() <= columns.into(), "{command:?} at {columns}: {line}");
         }
     }
     both.end().await;

@@ -63,6 +63,15 @@ fn nothing_answers() {
     );
     assert_told(&keys(&[], &[("DORMOUSE_URL", &url)]), 1, &[&url]);
 
+    // Whoever names one needs no configuration: a missing or broken one is nobody's business.
+    let broken = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(broken.path(), "no = [configuration").unwrap();
+    for config in ["/nonexistent.toml", broken.path().to_str().unwrap()] {
+        assert_told(&keys(&["--url", &url, "--config", config], &[]), 1, &["no instance answers at", &url]);
+        let variables = [("DORMOUSE_URL", url.as_str()), ("DORMOUSE_CONFIG", config)];
+        assert_told(&keys(&[], &variables), 1, &["no instance answers at", &url]);
+    }
+
     // The configured one is asked if nobody names another.
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("dormouse.toml");

@@ -42,10 +42,7 @@ impl Demo {
         let status = until("the demo ends", || self.child.try_wait().unwrap().ok_or("running")).await;
         let printed = self.printed();
         assert!(status.success(), "{status}: {printed}");
-        assert!(
-            printed.contains("Every key's counts and last use are as they happened"),
-            "{printed}"
-        );
+        assert!(printed.contains("Every key's counts and last use are as they happened"), "{printed}");
         printed
     }
 }

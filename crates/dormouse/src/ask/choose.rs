@@ -33,12 +33,24 @@ pub(crate) fn choose(cli: &Cli, place: &WhereArgs) -> anyhow::Result<Asked> {
     let configured = match (&named, &token) {
         // Whoever names an instance and brings the token has no need of the configuration.
         (Some(_), Some(_)) => Configured::default(),
-        _ => configuration(&cli.config)?.map(|config| Configured::of(&config.http)).unwrap_or_default(),
+        // Here it may know the token, no more: one that is missing or broken stands in nobody's way.
+        (Some(_), None) => configuration(&cli.config)
+            .ok()
+            .flatten()
+            .map(|config| Configured::of(&config.http))
+            .unwrap_or_default(),
+        (None, _) => {
+            configuration(&cli.config)?.map(|config| Configured::of(&config.http)).unwrap_or_default()
+        }
     };
+    let is_named = named.is_some();
     let url = named.unwrap_or_else(|| configured.url.clone());
     // The configured token is the configured instance's: no other gets to see it.
     let token = match (token, configured.token_file) {
-        (None, Some(file)) if url.trim_end_matches('/') == configured.url => Some(Token::from_file(&file)?),
+        (None, Some(file)) if url.trim_end_matches('/') == configured.url => match Token::from_file(&file) {
+            Err(_) if is_named => None,
+            token => Some(token?),
+        },
         (token, _) => token,
     };
     let http = Http::new(&url, token, place.allow_plaintext_token)?;

@@ -17,6 +17,8 @@ use super::token::{self, Token};
 use crate::exit::Usage;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Whoever says nothing for so long is stuck, or no Dormouse.
+const FIRST_TIMEOUT: Duration = Duration::from_secs(15);
 const WHOLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// No answer of Dormouse is near this: a page of keys takes some megabytes.
 const MOST_BYTES: usize = 256 << 20;
@@ -29,6 +31,8 @@ pub(super) struct Http {
     client: Client,
     base: Url,
     token: Option<Token>,
+    /// How long the beginning of an answer may take.
+    patience: Duration,
 }
 
 /// What an instance says it cannot do: a problem document (RFC 9457).
@@ -78,7 +82,7 @@ impl Http {
         let client =
             client.build().map_err(|error| anyhow!("HTTP cannot be set up: {}", innermost(&error)))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { runtime, client, base, token })
+        Ok(Self { runtime, client, base, token, patience: FIRST_TIMEOUT })
     }
 
     /// A JSON document.
@@ -112,8 +116,11 @@ impl Http {
             request = request.header(AUTHORIZATION, token.header.clone());
         }
         self.runtime.block_on(async {
-            let response = request.send().await.map_err(|error| self.silent(&error))?;
-            self.take(response).await
+            let answer = tokio::time::timeout(self.patience, request.send()).await;
+            let Ok(response) = answer else {
+                bail!("{} gave no answer within {} s", self.name(), self.patience.as_secs());
+            };
+            self.take(response.map_err(|error| self.silent(&error))?).await
         })
     }
 
@@ -163,10 +170,14 @@ impl Http {
     fn silent(&self, error: &reqwest::Error) -> anyhow::Error {
         let name = self.name();
         if error.is_timeout() && !error.is_connect() {
-            return anyhow!("{name} gave no answer within {} s", WHOLE_TIMEOUT.as_secs());
+            return anyhow!("{name} gave no whole answer within {} s", WHOLE_TIMEOUT.as_secs());
         }
         if !error.is_connect() {
             return anyhow!("{name} broke off: {}", innermost(error));
+        }
+        if self.base.scheme() == "https" && is_plain(error) {
+            let plain = name.replacen("https", "http", 1);
+            return anyhow!("{name}: that address speaks plain http: use {plain}");
         }
         let reason = if error.is_timeout() { "it timed out".to_owned() } else { innermost(error) };
         anyhow!(
@@ -227,6 +238,12 @@ fn is_loopback(url: &Url) -> bool {
     host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// Whether the other side does not know TLS: what it said is no record of it.
+fn is_plain(error: &reqwest::Error) -> bool {
+    // The type that says so is of a library below reqwest, which names it in its text alone.
+    innermost(error).contains("InvalidContentType")
+}
+
 /// The cause of the causes, which is the one that says something: "connection refused".
 fn innermost(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
@@ -281,5 +298,43 @@ mod tests {
         assert!(Http::new("http://10.0.0.1:9774", None, false).is_ok());
         assert!(Http::new("https://10.0.0.1", Some(token()), false).is_ok());
         assert!(Http::new("http://localhost:9774", Some(token()), false).is_ok());
+    }
+
+    /// A server that answers everybody with this, or never.
+    fn server(answer: Option<&'static str>) -> std::net::SocketAddr {
+        use std::io::{Read, Write};
+
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let mut held = Vec::new();
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                if let Some(answer) = answer {
+                    let _ = stream.read(&mut [0; 4_096]);
+                    let _ = stream.write_all(answer.as_bytes());
+                }
+                held.push(stream);
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn plain_http_behind_an_https_url_is_told() {
+        let address = server(Some("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"));
+        let http = Http::new(&format!("https://{address}"), None, false).unwrap();
+        let told = http.ask(Method::GET, &["status"], &[]).unwrap_err().to_string();
+        assert!(told.contains(&format!("that address speaks plain http: use http://{address}")), "{told}");
+    }
+
+    #[test]
+    fn whoever_never_answers_is_not_waited_for_long() {
+        assert!(FIRST_TIMEOUT.as_secs() <= 15);
+        let address = server(None);
+        let mut http = Http::new(&format!("http://{address}"), None, false).unwrap();
+        http.patience = Duration::from_millis(50);
+        let told = http.ask(Method::GET, &["status"], &[]).unwrap_err().to_string();
+        assert!(told.contains("gave no answer within"), "{told}");
     }
 }

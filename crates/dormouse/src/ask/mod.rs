@@ -5,6 +5,7 @@
 //! acted on: by the instance, or by this process as the store's one writer.
 
 mod choose;
+mod find;
 mod http;
 mod instance;
 mod question;

@@ -41,7 +41,8 @@ pub(crate) struct FilterArgs {
     /// Without a use for so long, or ever: 90d, 12h.
     #[arg(long, value_name = "TIME")]
     pub(crate) idle_for: Option<String>,
-    /// Of which failed calls show that somebody still needs them; `--wanted false` for the others.
+    /// With failed calls that showed a need; with --state Disabled,PendingDeletion those still out of use; `--wanted
+    /// false` for the others.
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true", hide_possible_values = true,
           value_parser = PossibleValuesParser::new(["true", "false"]))]
     pub(crate) wanted: Option<String>,

@@ -30,7 +30,7 @@ pub(crate) fn program() -> String {
   dormouse --config my.toml run        follow the queue that my.toml names
   dormouse keys                        every key, the one used last first
   dormouse key alias/app               all about one key: who uses it, how, how often
-  dormouse keys --wanted               which keys fail that somebody still needs
+  dormouse keys --wanted               keys with failed calls that showed a need
   dormouse keys --store dormouse.db    read a store instead of asking an instance
 
 Variables:\n",
@@ -77,8 +77,9 @@ Variable: DORMOUSE_CONFIG names the configuration. Exit status: 0 it is right; 6
 
 pub(super) const KEYS: &str = "Examples:
   dormouse keys                                    the key used last comes first
-  dormouse keys --wanted                           which keys fail that somebody still needs?
+  dormouse keys --wanted                           keys with failures that showed a need
   dormouse keys --wanted --state Disabled,PendingDeletion
+                                                   those still out of use
   dormouse keys --idle-for 90d --reverse           the longest asleep first
   dormouse keys --alias 'alias/app-*' --tag team=pay --region eu-west-1
   dormouse keys --sort uses --limit 10
@@ -91,6 +92,7 @@ Exit status: 0 done; 1 failed; 64 wrong usage or configuration.";
 
 pub(super) const KEY: &str = "Examples:
   dormouse key alias/app
+  dormouse key 1234abcd                the beginning of an id, as a narrow table shows it
   dormouse key 1234abcd-12ab-34cd-56ef-1234567890ab
   dormouse key --output json arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
 

@@ -146,7 +146,8 @@ pub(crate) struct KeysArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct KeyArgs {
-    /// The key's ARN, its id, or an alias of it (alias/app) that no other key has.
+    /// The key's ARN, its id or at least the first 8 characters of it, or an alias of it (alias/app); several keys that
+    /// it fits are listed.
     #[arg(value_name = "KEY")]
     pub(crate) name: String,
     /// What is printed.

@@ -98,8 +98,12 @@ fn find(name: &str, asked: &Asked) -> anyhow::Result<KeyArn> {
         }
         None if name.starts_with("alias/") => by_alias(name, &[], asked)?,
         None => {
-            let by_id = by_id(name, asked)?;
-            if by_id.is_empty() { by_alias(&format!("alias/{name}"), &[], asked)? } else { by_id }
+            let mut found = by_id(name, asked)?;
+            if found.is_empty() {
+                found = by_alias(&format!("alias/{name}"), &[], asked)?;
+            }
+            // A whole name goes before the beginning of one.
+            if found.is_empty() { asked.by_id_prefix(name)? } else { found }
         }
     };
     match found.as_slice() {

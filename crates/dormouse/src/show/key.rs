@@ -1,9 +1,10 @@
 //! Everything about one key.
 
-use dormouse_ledger::KeyDocument;
-use dormouse_model::EventTime;
+use dormouse_ledger::{KeyDocument, WantedDocument};
+use dormouse_model::{EventTime, LifecycleState};
 use dormouse_pipeline::view::{DayDocument, KeyDetails};
 
+use super::lines::{Lines, sentence};
 use super::screen::{Paint, Screen};
 use super::sheet::{Cell, Column, Sheet};
 use super::words::{ago, count, counted, size};
@@ -11,6 +12,10 @@ use super::{printable, say, who};
 
 /// How many users, days and changes are shown.
 const MOST_LINES: usize = 20;
+/// Room for the names of values.
+const NAMES: usize = 14;
+/// Marks a user of whom only copies of calls were seen.
+const COPY: &str = "* ";
 
 const USERS: [Column; 6] = [
     Column::new("USED BY").least(20),
@@ -36,11 +41,9 @@ const CHANGES: [Column; 4] = [
 /// Prints everything about one key.
 pub(crate) fn print(details: &KeyDetails, now: EventTime, screen: Screen) -> std::io::Result<()> {
     let key = &details.key;
-    let line = |name: &str, value: &str, paint: Paint| {
-        say(&format!("{name:<14} {}", paint.on(&printable(value), screen)))
-    };
-    let plain = |name: &str, value: &str| line(name, value, Paint::Plain);
-    line("key", &key.arn.to_string(), Paint::Bold)?;
+    let lines = Lines::new(NAMES, screen);
+    let plain = |name: &str, value: &str| lines.plain(name, value);
+    lines.painted("key", &key.arn.to_string(), Paint::Bold)?;
     plain("aliases", &aliases(key))?;
     plain("state", key.state.map_or("unknown", |state| state.name()))?;
     let created = |at: EventTime| format!("{at} ({})", ago(at, now));
@@ -57,14 +60,8 @@ pub(crate) fn print(details: &KeyDetails, now: EventTime, screen: Screen) -> std
         plain("  by", &who::caller(attempt.principal.as_deref(), None, key.account))?;
     }
     if let Some(wanted) = key.wanted {
-        let calls = counted(wanted.count, "failed call");
-        let text = format!(
-            "{calls} from {} to {} ({}): somebody needs this key as it was",
-            wanted.since,
-            wanted.last,
-            ago(wanted.last, now)
-        );
-        line("still wanted", &text, Paint::Warning)?;
+        let (name, text, paint) = need(wanted, key.state, now);
+        lines.painted(name, &text, paint)?;
     }
     let since = key.counts_from.map(|at| format!(" since {at}")).unwrap_or_default();
     let (uses, attempts) = (counted(key.uses, "use"), counted(key.attempts, "attempt"));
@@ -72,6 +69,35 @@ pub(crate) fn print(details: &KeyDetails, now: EventTime, screen: Screen) -> std
     users(details, now, screen)?;
     days(details, screen)?;
     changes(details, now, screen)
+}
+
+/// What failures say that showed a need: a key that is usable again is wanted no longer, but it was.
+fn need(
+    wanted: WantedDocument,
+    state: Option<LifecycleState>,
+    now: EventTime,
+) -> (&'static str, String, Paint) {
+    let calls = counted(wanted.count, "failed call");
+    let calls = format!("{calls} from {} to {} ({})", wanted.since, wanted.last, ago(wanted.last, now));
+    match state {
+        None
+        | Some(
+            LifecycleState::Disabled
+            | LifecycleState::PendingDeletion
+            | LifecycleState::PendingReplicaDeletion
+            | LifecycleState::Unavailable,
+        ) => ("still wanted", format!("{calls}: somebody needs this key as it was"), Paint::Warning),
+        Some(LifecycleState::Enabled) => (
+            "was wanted",
+            format!("{calls} while it was disabled or pending; it is Enabled now"),
+            Paint::Plain,
+        ),
+        Some(other) => (
+            "was wanted",
+            format!("{calls} while it could not be used; it is {} now", other.name()),
+            Paint::Plain,
+        ),
+    }
 }
 
 fn aliases(key: &KeyDocument) -> String {
@@ -107,10 +133,13 @@ fn users(details: &KeyDetails, now: EventTime, screen: Screen) -> std::io::Resul
         return Ok(());
     }
     let mut sheet = Sheet::new(&USERS);
-    for user in details.principals.iter().take(MOST_LINES) {
+    let users = details.principals.iter().take(MOST_LINES);
+    let has_copies = users.clone().any(|user| user.seen_from_caller);
+    for user in users {
         let mut by = who::caller(user.principal.as_deref(), user.service.as_deref(), details.key.account);
         if user.seen_from_caller {
-            by.push_str(" (seen in the caller's account)");
+            // In front, where it is not cut off.
+            by.insert_str(0, COPY);
         }
         sheet.add([
             Cell::from(by),
@@ -123,10 +152,14 @@ fn users(details: &KeyDetails, now: EventTime, screen: Screen) -> std::io::Resul
     }
     say("")?;
     sheet.print(screen)?;
-    rest(details.principals.len())?;
+    if has_copies {
+        let text = "seen in the caller's account: second copies of calls above, not to be added";
+        sentence(&format!("{COPY}{text}"), screen)?;
+    }
+    rest(details.principals.len(), screen)?;
     if details.principals_overflow > 0 {
         let others = counted(details.principals_overflow, "observation");
-        say(&format!("and {others} by others that are not kept"))?;
+        sentence(&format!("and {others} by others that are not kept"), screen)?;
     }
     Ok(())
 }
@@ -142,7 +175,7 @@ fn days(details: &KeyDetails, screen: Screen) -> std::io::Result<()> {
     }
     say("")?;
     sheet.print(screen)?;
-    rest(details.daily.len())
+    rest(details.daily.len(), screen)
 }
 
 fn changes(details: &KeyDetails, now: EventTime, screen: Screen) -> std::io::Result<()> {
@@ -160,23 +193,44 @@ fn changes(details: &KeyDetails, now: EventTime, screen: Screen) -> std::io::Res
     }
     say("")?;
     sheet.print(screen)?;
-    rest(details.history.len())
+    rest(details.history.len(), screen)
 }
 
 /// That not all lines were shown.
-fn rest(lines: usize) -> std::io::Result<()> {
+fn rest(lines: usize, screen: Screen) -> std::io::Result<()> {
     match lines.saturating_sub(MOST_LINES) {
         0 => Ok(()),
-        more => say(&format!("and {} more; --output json has them all", count(size(more)))),
+        more => sentence(&format!("and {} more; --output json has them all", count(size(more))), screen),
     }
 }
 
 /// Several keys that a name fits, for somebody to choose from.
 pub(crate) fn candidates(name: &str, found: &[KeyDocument]) -> String {
-    let mut text =
-        format!("{} is the name of {}; say which:", printable(name), counted(size(found.len()), "key"));
+    let mut text = format!("{} fits {}; say which:", printable(name), counted(size(found.len()), "key"));
     for key in found {
         text.push_str(&format!("\n  {}", key.arn));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_key_that_cannot_be_used_is_still_wanted() {
+        let now = EventTime::from_seconds(1_700_000_000);
+        let wanted = WantedDocument { since: now.minus(900), last: now.minus(60), count: 3 };
+        for state in LifecycleState::ALL.map(Some).into_iter().chain([None]) {
+            let (name, text, _) = need(wanted, state, now);
+            let is_out_of_use = matches!(
+                state.map_or("Disabled", LifecycleState::name),
+                "Disabled" | "PendingDeletion" | "PendingReplicaDeletion" | "Unavailable"
+            );
+            assert_eq!(name == "still wanted", is_out_of_use, "{state:?}: {text}");
+            assert!(text.starts_with("3 failed calls") && text.contains("1 min ago"), "{text}");
+        }
+        let (_, text, _) = need(wanted, Some(LifecycleState::Enabled), now);
+        assert!(text.ends_with("while it was disabled or pending; it is Enabled now"), "{text}");
+    }
 }

@@ -4,6 +4,7 @@ pub(crate) mod csv;
 pub(crate) mod json;
 pub(crate) mod key;
 pub(crate) mod keys;
+mod lines;
 pub(crate) mod quarantine;
 mod screen;
 mod sheet;

@@ -18,16 +18,19 @@ pub(crate) struct Column {
     rank: u8,
     /// Texts may be cut down to so many cells; none may not be cut.
     least: Option<usize>,
+    /// So many cells it has before a column of higher rank gets a place.
+    comfort: Option<usize>,
     is_number: bool,
 }
 
 impl Column {
     /// A column that stays whatever happens, uncut.
     pub(crate) const fn new(head: &'static str) -> Self {
-        Self { head, rank: 0, least: None, is_number: false }
+        Self { head, rank: 0, least: None, comfort: None, is_number: false }
     }
 
     /// Its head.
+    #[cfg(test)]
     pub(crate) const fn head(self) -> &'static str {
         self.head
     }
@@ -40,6 +43,11 @@ impl Column {
     /// Its texts may be cut down to so many cells.
     pub(crate) const fn least(self, least: usize) -> Self {
         Self { least: Some(least), ..self }
+    }
+
+    /// Its texts have so many cells, if they need them, before a column of higher rank is shown at all.
+    pub(crate) const fn comfort(self, comfort: usize) -> Self {
+        Self { comfort: Some(comfort), ..self }
     }
 
     /// Its texts stand to the right.
@@ -75,6 +83,8 @@ pub(crate) struct Sheet {
 }
 
 const GAP: usize = 2;
+/// Where the width has no end, a longer text (a stranger's, of kilobytes) widens its own line, not every other.
+const MOST_PADDING: usize = 80;
 
 impl Sheet {
     /// An empty table.
@@ -94,6 +104,14 @@ impl Sheet {
         out.flush()
     }
 
+    /// Its lines, for tests of tables.
+    #[cfg(test)]
+    pub(crate) fn lines(&self, screen: Screen) -> Vec<String> {
+        let mut out = Vec::new();
+        self.write(screen, &mut out).unwrap();
+        String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
+    }
+
     fn write(&self, screen: Screen, out: &mut impl Write) -> std::io::Result<()> {
         let shown = self.fit(screen.width);
         let heads: Vec<Cell> =
@@ -110,7 +128,7 @@ impl Sheet {
             let Some(cell) = row.get(column) else {
                 continue;
             };
-            let text = cut(&cell.text, width);
+            let text = if screen.is_terminal() { cut(&cell.text, width) } else { cell.text.as_str().into() };
             let room = width - cells(&text).min(width);
             let (before, after) = if self.columns[column].is_number { (room, 0) } else { (0, room) };
             // Blanks are owed until a text follows, so that no line ends in them.
@@ -133,7 +151,7 @@ impl Sheet {
         let with_head = |column: usize, width: usize| (column, width.max(cells(self.columns[column].head)));
         let all = (0..self.columns.len()).map(|column| (column, natural(column)));
         let Some(width) = width else {
-            return all.map(|(column, natural)| with_head(column, natural)).collect();
+            return all.map(|(column, natural)| with_head(column, natural.min(MOST_PADDING))).collect();
         };
         // A column without a text is not worth its place.
         let has_text = |&(column, natural): &(usize, usize)| natural > 0 || self.columns[column].rank == 0;
@@ -146,21 +164,37 @@ impl Sheet {
             let widths: usize = shown.iter().copied().map(of).sum();
             widths + GAP * shown.len().saturating_sub(1)
         };
-        while total(&shown, &least) > width {
-            let rank = |place: &usize| self.columns[shown[*place].0].rank;
-            let Some(place) = (0..shown.len()).filter(|place| rank(place) > 0).max_by_key(rank) else {
+        // What a column needs for one of this rank to be shown beside it.
+        let need = |rank: u8| {
+            move |(column, natural): (usize, usize)| {
+                let Column { rank: own, least: Some(_), comfort: Some(comfort), .. } = self.columns[column]
+                else {
+                    return least((column, natural));
+                };
+                if own < rank { natural.min(comfort) } else { least((column, natural)) }
+            }
+        };
+        let rank = |&(column, _): &(usize, usize)| self.columns[column].rank;
+        let mut last = 0;
+        while let Some(place) = (0..shown.len()).max_by_key(|&place| rank(&shown[place])) {
+            last = rank(&shown[place]);
+            if last == 0 || total(&shown, &need(last)) <= width {
                 break;
-            };
+            }
             shown.remove(place);
         }
-        // The widest that can be cut gives way first.
-        let leasts: Vec<usize> = shown.iter().copied().map(least).collect();
-        while total(&shown, &|(_, width)| width) > width {
-            let can_shrink = |place: &usize| shown[*place].1 > leasts[*place];
-            let Some(place) = (0..shown.len()).filter(can_shrink).max_by_key(|&place| shown[place].1) else {
-                break;
-            };
-            shown[place].1 -= 1;
+        // The widest that can be cut gives way first, comfort only if that is not enough.
+        let floors =
+            [need(last), need(0)].map(|need| shown.iter().copied().map(need).collect::<Vec<usize>>());
+        for floors in floors {
+            while total(&shown, &|(_, width)| width) > width {
+                let can_shrink = |place: &usize| shown[*place].1 > floors[*place];
+                let Some(place) = (0..shown.len()).filter(can_shrink).max_by_key(|&place| shown[place].1)
+                else {
+                    break;
+                };
+                shown[place].1 -= 1;
+            }
         }
         shown
     }
@@ -241,6 +275,38 @@ mod tests {
         assert_eq!(lines(Some(24))[1], "alias/app   role/quite-…");
         assert_eq!(lines(Some(15))[1], "alias/app");
         assert_eq!(lines(Some(3))[1], "alias/app", "what can be copied is never cut");
+    }
+
+    #[test]
+    fn what_matters_more_has_its_comfort_before_what_matters_less_is_there() {
+        let mut sheet = Sheet::new(&[
+            Column::new("KEY"),
+            Column::new("OPERATION").rank(2).least(5),
+            Column::new("BY").rank(1).least(5).comfort(12),
+        ]);
+        sheet.add(["12345678…", "GenerateDataKey", "role/quite-long-name"].map(Cell::from));
+        let row = |width| {
+            let mut out = Vec::new();
+            sheet.write(Screen { width: Some(width), has_colors: false }, &mut out).unwrap();
+            String::from_utf8(out).unwrap().lines().last().unwrap().to_owned()
+        };
+        assert_eq!(row(30), "12345678…  Gene…  role/quite-…");
+        assert_eq!(row(29), "12345678…  role/quite-long-n…", "12 cells for BY, and none for OPERATION");
+        assert_eq!(row(16), "12345678…  role…", "before it goes it is cut");
+        assert_eq!(row(15), "12345678…");
+    }
+
+    #[test]
+    fn a_text_of_kilobytes_in_a_pipe_widens_its_own_line_only() {
+        let mut sheet = sheet();
+        let long = "x".repeat(4_096);
+        sheet.add([long.as_str(), "role/x", "1", ""].map(Cell::from));
+        let mut out = Vec::new();
+        sheet.write(Screen { width: None, has_colors: false }, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[3].starts_with(&format!("{long}  role/x")), "{}", lines[3]);
+        assert!(lines[..3].iter().all(|line| cells(line) < 2 * MOST_PADDING), "{text}");
     }
 
     #[test]

@@ -3,18 +3,19 @@
 use dormouse_pipeline::view::RecordsDocument;
 use dormouse_server::api::{InstanceDocument, SourceDocument};
 
+use super::lines::Lines;
+use super::say;
 use super::screen::{Paint, Screen};
 use super::words::{ago, bytes, count, counted, size, span};
-use super::{printable, say};
 use crate::ask::Status;
 
-/// A line of a status: a name, and what is to be said.
-fn line(name: &str, value: &str) -> std::io::Result<()> {
-    say(&format!("{name:<22} {}", printable(value)))
-}
+/// Room for the names.
+const NAMES: usize = 22;
 
 /// Prints how the process is, what was read, and what became of it.
 pub(crate) fn print(status: &Status, screen: Screen) -> std::io::Result<()> {
+    let lines = Lines::new(NAMES, screen);
+    let line = |name: &str, value: &str| lines.plain(name, value);
     if let Some(instance) = &status.instance {
         process(instance, screen)?;
     }
@@ -54,7 +55,9 @@ pub(crate) fn print(status: &Status, screen: Screen) -> std::io::Result<()> {
 /// How the process is; what is wrong comes with what to do about it.
 fn process(instance: &InstanceDocument, screen: Screen) -> std::io::Result<()> {
     let (text, paint) = if instance.ready { ("ready", Paint::Good) } else { ("not ready", Paint::Bad) };
-    say(&format!("{:<22} {}", "instance", paint.on(text, screen)))?;
+    let lines = Lines::new(NAMES, screen);
+    let line = |name: &str, value: &str| lines.plain(name, value);
+    lines.painted("instance", text, paint)?;
     for reason in &instance.reasons {
         line("  because", &reason.detail)?;
     }
