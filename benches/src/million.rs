@@ -73,6 +73,7 @@ fn use_key(number: u32, ledger: &Ledger<Rank>, delta: &mut Delta) -> anyhow::Res
         event_id: &event_id,
         shared_id: None,
         recipient: None,
+        logged_region: None,
         principal: Some("arn:aws:iam::111122223333:role/app"),
         session: Some("i-0123456789abcdef0"),
         invoked_by: None,

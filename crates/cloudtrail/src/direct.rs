@@ -47,6 +47,7 @@ impl DirectEvent {
             event_id: &told.event_id,
             shared_id: None,
             recipient: Some(key.account()),
+            logged_region: None,
             principal: None,
             session: None,
             invoked_by: None,

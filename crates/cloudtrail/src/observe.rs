@@ -223,6 +223,7 @@ fn observation<'a>(
         event_id: kms.event_id,
         shared_id: kms.shared_id,
         recipient: kms.recipient,
+        logged_region: kms.region.filter(|&region| region != key.region()),
         principal: caller.principal,
         session: caller.session,
         invoked_by: caller.invoked_by,

@@ -35,6 +35,7 @@ impl Event {
             event_id: &self.id,
             shared_id: self.shared.as_deref(),
             recipient: self.recipient.parse().ok(),
+            logged_region: None,
             principal: self.principal,
             session: None,
             invoked_by: None,

@@ -7,7 +7,9 @@
 //! * [`AccountId`], [`Region`], [`KeyArn`]: which key
 //! * [`OperationTable`]: what a KMS API operation means for the key
 //! * [`Observation`]: what one CloudTrail record says about one key
+//! * [`Place`], [`Cell`]: where it was logged, and on which day
 //! * [`EventTime`], [`EventId`]: when, and which event
+//! * [`Checkpoint`], [`SourceMark`]: what a source says of itself
 //! * [`Clock`]: the only door to wall time
 //! * [`printable`]: hostile text, made harmless for people
 
@@ -18,8 +20,10 @@ mod key;
 mod names;
 mod observation;
 mod operation;
+mod place;
 mod printable;
 mod region;
+mod source;
 
 pub use account::{AccountId, ParseAccountError};
 pub use clock::{Clock, ManualClock, WallClock};
@@ -27,5 +31,7 @@ pub use event::{EventId, EventTime, ParseTimeError};
 pub use key::{KeyArn, ParseKeyError};
 pub use observation::{Effect, Kind, LifecycleState, Observation};
 pub use operation::{Change, Meaning, OperationTable, OverrideError, is_read_only_name};
+pub use place::{Cell, Place};
 pub use printable::{is_harmless, printable};
 pub use region::{ParseRegionError, Region};
+pub use source::{Checkpoint, DeadLetters, Lost, ShardPosition, SourceMark};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Change, EventTime, KeyArn};
+use crate::{AccountId, Cell, Change, EventTime, KeyArn, Place, Region};
 
 /// What sort of observation this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -135,6 +135,8 @@ pub struct Observation<'a> {
     pub shared_id: Option<&'a str>,
     /// The account that logged this copy, if the record says.
     pub recipient: Option<AccountId>,
+    /// The Region that logged this copy, where it is not the key's.
+    pub logged_region: Option<Region>,
     /// The stable principal: the role's ARN for a session, else the caller's own.
     pub principal: Option<&'a str>,
     /// What stands behind the role's name in the caller's ARN. Chosen by the caller.
@@ -162,6 +164,19 @@ impl<'a> Observation<'a> {
     /// What both copies of a cross-account call have in common: the shared id, else the event's own.
     pub fn identity_text(&self) -> &'a str {
         self.shared_id.unwrap_or(self.event_id)
+    }
+
+    /// Where it was logged: in the key's own account and Region where the record does not say.
+    pub fn place(&self) -> Place {
+        Place {
+            account: self.recipient.unwrap_or(self.key.account()),
+            region: self.logged_region.unwrap_or(self.key.region()),
+        }
+    }
+
+    /// The cell it belongs to.
+    pub fn cell(&self) -> Cell {
+        Cell { place: self.place(), day: self.time.day() }
     }
 
     /// Whether this is a second copy, logged in the caller's account, of a call on another account's key.

@@ -235,7 +235,7 @@ impl PipelineIntake {
     fn decode_batch(&self, batch: &Batch) -> Decoded {
         let mut decoded = Decoded::new(Arc::clone(&batch.source), Arc::clone(&batch.acks));
         for message in &batch.messages {
-            let poison = self.decode(message.body.as_bytes(), &batch.source, &mut decoded);
+            let poison = self.decode(&message.body, &batch.source, &mut decoded);
             let receipt = message.receipt;
             match poison {
                 None => decoded.receipts.push(receipt),

@@ -107,7 +107,7 @@ impl House {
 
     fn batch(&self, messages: &[(u64, String)]) -> Batch {
         let message = |(number, body): &(u64, String)| Message {
-            body: body.clone(),
+            body: body.clone().into_bytes(),
             receipt: Receipt::new(*number),
             receive_count: 1,
             id: number.to_string().into(),
@@ -116,6 +116,7 @@ impl House {
             source: "test".into(),
             messages: messages.iter().map(message).collect(),
             acks: Arc::new(Acks(Arc::clone(&self.diary))),
+            checkpoint: None,
         }
     }
 

@@ -5,7 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use dormouse_model::{Clock, EventTime};
 use dormouse_pipeline::{Control, LiveView, Progress};
-use dormouse_sources::sqs::{SourceHealth, SqsStats};
+use dormouse_sources::health::SourceHealth;
+use dormouse_sources::sqs::SqsStats;
 use tokio::sync::watch;
 
 /// A running Dormouse, as far as it is shown.

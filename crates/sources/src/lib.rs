@@ -6,6 +6,7 @@
 //! commit, and keeps what it handed over alive (invisible to other consumers) until the acknowledgement comes.
 //!
 //! * [`sqs`]: an SQS queue: pollers that follow the load, in-flight tracking, visibility extension, batched deletes
+//! * [`health`]: whether a source works, for people
 //! * [`files`]: paths on a command line, as a list of files to read
 //!
 //! Delivery is at least once. A message that was handed over and not acknowledged before the process ended comes back,
@@ -13,14 +14,20 @@
 
 use std::sync::Arc;
 
+use dormouse_model::{Checkpoint, SourceMark};
+
+mod count;
 pub mod files;
+pub mod health;
 pub mod sqs;
+
+pub use count::Count;
 
 /// One message as it was delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// The body as the source had it. Empty if it had none.
-    pub body: String,
+    /// The body as the source had it, packed or plain. Empty if it had none.
+    pub body: Vec<u8>,
     /// What to acknowledge it with.
     pub receipt: Receipt,
     /// How often the source has delivered it, this time included; 1 if the source does not say.
@@ -54,6 +61,9 @@ pub struct Batch {
     pub messages: Vec<Message>,
     /// Where their receipts go.
     pub acks: Arc<dyn Acknowledge>,
+    /// How far the source has come with these messages, for sources that are read by position. It becomes durable in the
+    /// epoch that holds the messages' last effect.
+    pub checkpoint: Option<Checkpoint>,
 }
 
 impl std::fmt::Debug for Batch {
@@ -81,7 +91,14 @@ pub trait Acknowledge: Send + Sync {
 pub trait Intake: Send + Sync + 'static {
     /// Takes a batch over. Decodes in the caller's task; waits only while too many bytes are in flight, never for a
     /// commit. Whoever takes a batch acknowledges or leaves each of its messages in the end, unless the process dies.
+    ///
+    /// A batch with a [checkpoint](Batch::checkpoint) of which something could not be applied is the exception: the
+    /// call returns when the batch was acknowledged or left, so that nothing behind it can move the position on. If a
+    /// receipt of it was left, its checkpoint did not become durable: the source has to read it again.
     fn submit(&self, batch: Batch) -> impl Future<Output = ()> + Send;
+
+    /// Takes what the source says of its own completeness. Never waits.
+    fn note(&self, _source: &Arc<str>, _mark: SourceMark) {}
 }
 
 /// Why a source cannot start or had to end.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use dormouse_sources::sqs::Phase;
+use dormouse_sources::health::Phase;
 use serde::{Deserialize, Serialize};
 
 use super::{encode, json};
@@ -89,15 +89,8 @@ fn reasons_of(source: &SourceState) -> Vec<Reason> {
         Phase::Running => {}
         Phase::Draining | Phase::Stopped => add("source_stopped", "no longer receiving".into()),
     }
-    let works = [
-        ("receiving messages", &health.receive),
-        ("extending visibility timeouts", &health.extend),
-        ("deleting acknowledged messages", &health.delete),
-    ];
-    for (work, failure) in works {
-        if let Some(failure) = failure {
-            add("source_trouble", format!("{work} does not work: {}", failure.class.name()));
-        }
+    for (work, trouble) in &health.troubles {
+        add("source_trouble", format!("{} does not work: {}", work.name(), trouble.failure.class.name()));
     }
     reasons
 }

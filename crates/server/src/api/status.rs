@@ -6,7 +6,6 @@ use axum::extract::State;
 use axum::response::Response;
 use dormouse_model::EventTime;
 use dormouse_pipeline::view::StatusDocument;
-use dormouse_sources::sqs::Phase;
 use serde::{Deserialize, Serialize};
 
 use super::health::{self, Reason};
@@ -117,19 +116,12 @@ impl InstanceDocument {
 impl SourceDocument {
     fn of(source: &SourceState) -> Self {
         let health = source.health.borrow();
-        let state = match health.phase {
-            Phase::Starting => "starting",
-            Phase::Running => "running",
-            Phase::Draining => "draining",
-            Phase::Stopped => "stopped",
-        };
-        let failures = [&health.receive, &health.extend, &health.delete].into_iter().flatten();
         let stats = &source.stats;
         Self {
             name: source.name.clone(),
             kind: source.kind.into(),
-            state: state.into(),
-            trouble: failures.map(ToString::to_string).collect(),
+            state: health.phase.name().into(),
+            trouble: health.troubles.values().map(|trouble| trouble.failure.to_string()).collect(),
             received: stats.received.get(),
             redelivered: stats.redelivered.get(),
             deleted: stats.deleted.get(),

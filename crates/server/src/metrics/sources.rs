@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use dormouse_aws::ErrorClass;
+use dormouse_sources::Count;
 use dormouse_sources::sqs::SqsStats;
-use dormouse_sources::sqs::stats::Count;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 

@@ -1,7 +1,7 @@
 //! Readiness says what does not work.
 
 use dormouse_aws::{ErrorClass, Failure};
-use dormouse_sources::sqs::{Phase, SourceHealth};
+use dormouse_sources::health::{Phase, SourceHealth, Trouble, Work};
 
 use super::house::{House, records};
 use crate::Stage;
@@ -29,7 +29,10 @@ fn every_reason_is_told_and_goes_away() {
         message: "a secret ARN".into(),
         request_id: None,
     };
-    house.health.send_modify(|health| health.receive = Some(denied));
+    house.health.send_modify(|health| {
+        let trouble = Trouble { failure: denied, advice: "grant it".into() };
+        health.troubles.insert(Work::Receive, trouble);
+    });
     assert_eq!(codes(&house), (503, vec!["source_trouble".to_owned()]));
     assert!(!house.get("/readyz").text().contains("secret"));
     let status = house.json("/api/v1/status");

@@ -10,7 +10,7 @@ use dormouse_cloudtrail::{Decoder, Limits as DecoderLimits};
 use dormouse_model::{Clock, EventTime, ManualClock, OperationTable};
 use dormouse_pipeline::{OnPoison, Pipeline, PipelineIntake, PipelineOptions};
 use dormouse_simulate::records::{Generated, Generator, Mix, Shape};
-use dormouse_sources::sqs::SourceHealth;
+use dormouse_sources::health::SourceHealth;
 use dormouse_sources::{Acknowledge, Batch, Intake, Message, Receipt};
 use dormouse_store::{Epoch, Guard, GuardedStore, Readers, SqliteOptions, SqliteStore};
 use serde_json::Value;
@@ -168,7 +168,7 @@ impl House {
 
     pub(super) fn submit_only<S: Into<String>>(&self, bodies: impl IntoIterator<Item = S>) {
         let message = |body: S| Message {
-            body: body.into(),
+            body: body.into().into_bytes(),
             receipt: Receipt::new(0),
             receive_count: 1,
             id: "m".into(),
@@ -177,7 +177,7 @@ impl House {
         for messages in messages.chunks(100) {
             self.submitted.fetch_add(messages.len(), Ordering::SeqCst);
             let acks = Arc::new(Acks(Arc::clone(&self.acked)));
-            let batch = Batch { source: "bus".into(), messages: messages.to_vec(), acks };
+            let batch = Batch { source: "bus".into(), messages: messages.to_vec(), acks, checkpoint: None };
             self.runtime.block_on(self.intake.submit(batch));
         }
     }

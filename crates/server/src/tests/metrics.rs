@@ -6,7 +6,7 @@ use std::io::Write;
 use dormouse_ledger::KeyDocument;
 use dormouse_model::printable;
 use dormouse_pipeline::view::KeysPage;
-use dormouse_sources::sqs::Phase;
+use dormouse_sources::health::Phase;
 
 use super::house::House;
 

@@ -16,12 +16,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::batches::pass_panic_on;
-use super::health::Work;
 use super::pollers::SLOW_RETRY;
 use super::queue::{BATCH, EntryResults, Queue};
 use super::source::Shared;
 use super::tracker::{AfterDelete, DeleteOutcome, Lease};
 use crate::Receipt;
+use crate::health::Work;
 
 const PARALLEL_CALLS: usize = 32;
 const LINGER: Duration = Duration::from_millis(50);

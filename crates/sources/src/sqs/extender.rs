@@ -13,10 +13,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::batches::in_tens;
-use super::health::Work;
 use super::queue::{Queue, VisibilityChange};
 use super::source::Shared;
 use super::tracker::Lease;
+use crate::health::Work;
 
 const PARALLEL_CALLS: usize = 8;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);

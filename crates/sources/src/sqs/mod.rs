@@ -13,7 +13,7 @@
 //! | `deleter` | deletes what was acknowledged, in tens, several calls at a time |
 //! | `batches` | work on many messages, ten to a call |
 //! | `queue` | the four calls of SQS behind a trait, so that all of the above can be tested in paused time |
-//! | [`health`], [`stats`] | what people and metrics see |
+//! | [`stats`] | what metrics see; whether it works: [`crate::health`] |
 //! | [`options`] | what can be configured |
 //!
 //! What it promises:
@@ -21,7 +21,7 @@
 //! * a message is deleted only after [`Acknowledge::ack`](crate::Acknowledge::ack), and always with its newest handle
 //! * a message that comes again while its first copy is being processed is not handed over twice
 //! * errors end nothing: throttling and outages are waited out, missing permissions and a missing queue are retried
-//!   every 30 seconds, said once, and shown in [`SourceHealth`]
+//!   every 30 seconds, said once, and shown in [`SourceHealth`](crate::health::SourceHealth)
 //! * a stop deletes what is acknowledged within the grace period and makes the rest visible again at once
 //!
 //! Its ceilings: the SDK's own decoding (some 15,000 messages a second and core), SQS's 120,000 messages in flight and
@@ -31,7 +31,6 @@
 mod batches;
 mod deleter;
 mod extender;
-pub mod health;
 pub mod options;
 mod pollers;
 mod queue;
@@ -43,7 +42,6 @@ pub mod stats;
 mod testing;
 mod tracker;
 
-pub use health::{Phase, SourceHealth};
 pub use options::SqsOptions;
 pub use source::{QueueFacts, SourceSummary, SqsSource};
 pub use stats::SqsStats;

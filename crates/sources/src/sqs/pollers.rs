@@ -24,9 +24,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::health::Work;
 use super::queue::{BATCH, Delivery, Queue};
 use super::source::Shared;
+use crate::health::Work;
 use crate::{Acknowledge, Batch, Intake, SourceError};
 
 /// How often something is tried that only a person can repair.
@@ -182,7 +182,7 @@ impl<Q: Queue, I: Intake> Poller<Q, I> {
         }
         self.shared.stats.submitted.add(messages.len());
         let acks: Arc<dyn Acknowledge> = Arc::clone(&self.shared.acks) as _;
-        let batch = Batch { source: Arc::clone(&self.shared.name), messages, acks };
+        let batch = Batch { source: Arc::clone(&self.shared.name), messages, acks, checkpoint: None };
         self.intake.submit(batch).await;
     }
 

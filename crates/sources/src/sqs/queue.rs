@@ -33,7 +33,7 @@ const GET_ATTRIBUTES: &str = "sqs:GetQueueAttributes";
 pub(crate) struct Delivery {
     pub(crate) id: Arc<str>,
     pub(crate) handle: String,
-    pub(crate) body: String,
+    pub(crate) body: Vec<u8>,
     pub(crate) receive_count: u32,
 }
 
@@ -183,7 +183,7 @@ fn delivery(message: aws_sdk_sqs::types::Message) -> Option<Delivery> {
         .and_then(|attributes| attributes.get(&MessageSystemAttributeName::ApproximateReceiveCount))
         .and_then(|count| count.parse().ok())
         .unwrap_or(1);
-    Some(Delivery { id, handle, body: message.body.unwrap_or_default(), receive_count })
+    Some(Delivery { id, handle, body: message.body.unwrap_or_default().into_bytes(), receive_count })
 }
 
 /// Puts the answer's two lists into the order of the entries. What is in neither list counts as failed.
@@ -232,6 +232,6 @@ mod tests {
     fn a_message_without_a_count_was_received_once() {
         let message = aws_sdk_sqs::types::Message::builder().message_id("m").receipt_handle("h").build();
         let delivery = delivery(message).unwrap();
-        assert_eq!((&*delivery.id, delivery.receive_count, &*delivery.body), ("m", 1, ""));
+        assert_eq!((&*delivery.id, delivery.receive_count, &*delivery.body), ("m", 1, &b""[..]));
     }
 }

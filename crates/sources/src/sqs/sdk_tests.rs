@@ -14,6 +14,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{SourceSummary, SqsOptions, SqsSource};
+use crate::health::Work;
 use crate::{Batch, Intake, Receipt, SourceError};
 
 const GRACE: Duration = Duration::from_secs(20);
@@ -65,7 +66,11 @@ impl Committer {
                     let receipts: Vec<Receipt> =
                         batch.messages.iter().map(|message| message.receipt).collect();
                     for message in batch.messages {
-                        *durable.lock().unwrap().entry(message.body).or_default() += 1;
+                        *durable
+                            .lock()
+                            .unwrap()
+                            .entry(String::from_utf8(message.body).unwrap())
+                            .or_default() += 1;
                     }
                     batch.acks.ack(receipts);
                 }
@@ -259,8 +264,8 @@ async fn a_denial_is_in_the_health_and_does_not_delay_a_stop() {
     let source = SqsSource::new(&client_for(&double).await, options(&url));
     let health = source.health();
     let running = Running::start(source, &Committer::new());
-    until("denied", || health.borrow().receive.is_some()).await;
-    let failure = health.borrow().receive.clone().unwrap();
+    until("denied", || health.borrow().failure(Work::Receive).is_some()).await;
+    let failure = health.borrow().failure(Work::Receive).cloned().unwrap();
     assert_eq!(
         (failure.class, failure.missing_permission()),
         (ErrorClass::Denied, Some("sqs:ReceiveMessage"))

@@ -12,17 +12,18 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
+use dormouse_aws::ErrorClass;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::batches::in_tens;
-use super::health::{Monitor, Phase, SourceHealth, advice};
 use super::options::SqsOptions;
 use super::queue::{Queue, SdkQueue, VisibilityChange};
 use super::stats::SqsStats;
 use super::tracker::Tracker;
 use super::{deleter, extender, pollers};
+use crate::health::{Monitor, Phase, SourceHealth, Work};
 use crate::{Acknowledge, Intake, Receipt, SourceError};
 
 /// How long the end of a drain may take to make messages visible again.
@@ -118,7 +119,7 @@ impl SqsSource {
             Ok(attributes) => Ok(QueueFacts::from_attributes(&attributes)),
             Err(failure) => Err(SourceError::Aws {
                 name: Arc::clone(&self.options.name),
-                advice: advice(failure.class),
+                advice: advice(Work::Receive, failure.class),
                 failure: Box::new(failure),
             }),
         }
@@ -153,6 +154,17 @@ impl QueueFacts {
             retention_seconds: number(QueueAttributeName::MessageRetentionPeriod),
             kms_key: value(&QueueAttributeName::KmsMasterKeyId).filter(|key| !key.is_empty()).cloned(),
         }
+    }
+}
+
+/// What a person can do about a failure of this class.
+const fn advice(_work: Work, class: ErrorClass) -> &'static str {
+    match class {
+        ErrorClass::Transient => "retrying by itself",
+        ErrorClass::Throttled => "slowing down by itself",
+        ErrorClass::Denied => "give Dormouse's role that permission on the queue; it is retried every 30 s",
+        ErrorClass::Poison => "check the queue's type and the source's options; it is retried every 30 s",
+        ErrorClass::Fatal => "check the source's queue_url and its Region; it is retried every 30 s",
     }
 }
 
@@ -213,7 +225,7 @@ impl<Q: Queue> Parts<Q> {
             queue,
             tracker,
             stats,
-            monitor: Monitor::new(Arc::clone(&options.name)),
+            monitor: Monitor::new(Arc::clone(&options.name), advice),
             acks: Arc::new(acks),
         };
         Self { shared: Arc::new(shared), acked }

@@ -270,7 +270,7 @@ async fn a_missing_permission_to_delete_is_shown_and_waited_for() {
     running.queue.fail(|faults| faults.deletes.extend(failures(ErrorClass::Denied, 3)));
     running.queue.send(1);
     let sent = Instant::now();
-    running.until("trouble", |_| health.borrow().delete.is_some()).await;
+    running.until("trouble", |_| health.borrow().failure(Work::Delete).is_some()).await;
     running.until("deleted", |r| r.queue.len() == 0).await;
     assert!(sent.elapsed() > SLOW_RETRY * 3 && sent.elapsed() < SLOW_RETRY * 4);
     running.until("well", |_| health.borrow().is_well()).await;
@@ -300,7 +300,7 @@ async fn a_missing_queue_is_asked_for_slowly_and_found_when_it_comes() {
     let health = running.shared.monitor.subscribe();
     sleep(SLOW_RETRY * 9 + Duration::from_secs(1)).await;
     assert_eq!(running.queue.calls().receives, 10);
-    assert!(health.borrow().receive.is_some());
+    assert!(health.borrow().failure(Work::Receive).is_some());
     sleep(SLOW_RETRY).await;
     assert!(health.borrow().is_well());
     assert_eq!(running.queue.len(), 0);

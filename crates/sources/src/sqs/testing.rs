@@ -116,7 +116,7 @@ impl MemoryQueue {
                 Delivery {
                     id: Arc::clone(&stored.id),
                     handle: stored.handle.clone(),
-                    body: stored.body.clone(),
+                    body: stored.body.clone().into_bytes(),
                     receive_count: stored.receives,
                 }
             })
