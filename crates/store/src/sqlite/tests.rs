@@ -62,6 +62,7 @@ fn observation(kind: Kind, event_id: &str) -> Observation<'_> {
         event_id,
         shared_id: None,
         recipient: None,
+        logged_region: None,
         principal: Some("arn:aws:iam::111122223333:role/app"),
         session: Some("s"),
         invoked_by: None,
