@@ -148,6 +148,7 @@ impl<'a> Wrapping<'a> {
 /// What can be read of a record that is not applied.
 #[derive(Clone, Copy, Debug, Default)]
 struct About<'a> {
+    is_kms: bool,
     event_id: &'a str,
     account: &'a str,
     region: &'a str,
@@ -179,6 +180,7 @@ impl Walk<'_> {
         let account = if about.account.is_empty() { wrapping.vouched.account } else { about.account };
         let region = if about.region.is_empty() { wrapping.vouched.region } else { about.region };
         self.tell(Outcome::Bad(Bad {
+            is_kms: about.is_kms,
             class,
             reason,
             event_id: (!about.event_id.is_empty()).then_some(about.event_id),
@@ -373,8 +375,12 @@ impl Walk<'_> {
         match observed {
             Ok(kms) => self.tell(Outcome::Kms(&kms)),
             Err(refusal) => {
-                let about =
-                    About { event_id: &record.event_id, account: &record.recipient, region: &record.region };
+                let about = About {
+                    is_kms: true,
+                    event_id: &record.event_id,
+                    account: &record.recipient,
+                    region: &record.region,
+                };
                 self.bad(refusal.class, refusal.reason, about, wrapping, raw);
             }
         }
@@ -445,7 +451,7 @@ impl Walk<'_> {
             if inner.is_some() { wrapping.vouched_by(&envelope_account, &envelope_region) } else { wrapping };
         let is_kms = *event_source == *KMS && !matches!(reason, Reason::NotJson(_) | Reason::CutOff);
         let class = if is_kms { BadClass::Quarantined } else { BadClass::Malformed };
-        let about = About { event_id: &event_id, account: &account, region: &region };
+        let about = About { is_kms, event_id: &event_id, account: &account, region: &region };
         self.bad(class, reason, about, wrapping, object);
     }
 
@@ -535,7 +541,7 @@ impl Walk<'_> {
             }
             Err(refusal) => {
                 let event_id = text_of(outline.id).unwrap_or_default();
-                let about = About { event_id: &event_id, ..About::default() };
+                let about = About { is_kms: true, event_id: &event_id, ..About::default() };
                 self.bad(refusal.class, refusal.reason, about, wrapping, object);
             }
         }

@@ -43,7 +43,9 @@ mod text;
 
 pub use decoder::{Decoder, parse_only};
 pub use limits::Limits;
-pub use outcome::{Bad, BadClass, KmsRecord, Outcome, Unresolved};
+pub use outcome::{
+    Announced, Bad, BadClass, Control, KmsRecord, Outcome, PipeRecord, PipeService, Unresolved,
+};
 pub use reason::Reason;
 
 #[cfg(test)]

@@ -63,6 +63,7 @@ pub(crate) fn observe<'a>(
         region: region(record, vouched)?,
         succeeded: error_code.is_none(),
         error_code,
+        read_only: record.read_only.0,
         unknown_operation: false,
         keys: Vec::new(),
         observations: Vec::new(),

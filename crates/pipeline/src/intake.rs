@@ -147,7 +147,7 @@ impl Decoded {
             BadClass::Malformed => self.tally.malformed += 1,
             BadClass::Quarantined | BadClass::Future { .. } => {
                 self.tally.read += 1;
-                self.tally.kms += 1;
+                self.tally.kms += u64::from(bad.is_kms);
                 self.tally.quarantined += 1;
             }
         }
@@ -218,7 +218,8 @@ impl PipelineIntake {
         let now = self.clock.now_seconds();
         let mut first_bad: Option<FirstBad> = None;
         self.decoder.decode(body, now, &mut |outcome| match outcome {
-            Outcome::Other => decoded.tally.read += 1,
+            Outcome::Other | Outcome::Pipe(_) => decoded.tally.read += 1,
+            Outcome::Announced(_) | Outcome::Control(_) => {}
             Outcome::Kms(record) => decoded.add_kms(record),
             Outcome::Direct(observation) => decoded.add_direct(observation),
             Outcome::Bad(bad) => {

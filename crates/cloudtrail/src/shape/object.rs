@@ -3,7 +3,9 @@
 //! serde's derive would refuse names that are no Unicode, and `null` where a text is expected; both occur. This macro
 //! writes the same loop that derive writes, with names compared as bytes.
 
-use serde::de::{IgnoredAny, MapAccess};
+use std::fmt;
+
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// The next value, or the default for `null`.
@@ -66,5 +68,61 @@ pub(crate) struct Present(pub(crate) bool);
 impl<'de> Deserialize<'de> for Present {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         IgnoredAny::deserialize(deserializer).map(|_| Self(true))
+    }
+}
+
+/// Whether a member is `true`. Nothing depends on it that would be worth a record, so a value of another type is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct IsTrue(pub(crate) bool);
+
+impl<'de> Deserialize<'de> for IsTrue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Anything;
+
+        impl<'de> Visitor<'de> for Anything {
+            type Value = IsTrue;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value")
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<IsTrue, E> {
+                Ok(IsTrue(value))
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<IsTrue, E> {
+                Ok(IsTrue(false))
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<IsTrue, E> {
+                Ok(IsTrue(false))
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<IsTrue, E> {
+                Ok(IsTrue(false))
+            }
+
+            fn visit_bytes<E>(self, _: &[u8]) -> Result<IsTrue, E> {
+                Ok(IsTrue(false))
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<IsTrue, E> {
+                Ok(IsTrue(false))
+            }
+
+            fn visit_unit<E>(self) -> Result<IsTrue, E> {
+                Ok(IsTrue(false))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<IsTrue, A::Error> {
+                IgnoredAny.visit_seq(list).map(|_| IsTrue(false))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<IsTrue, A::Error> {
+                IgnoredAny.visit_map(map).map(|_| IsTrue(false))
+            }
+        }
+
+        deserializer.deserialize_any(Anything)
     }
 }

@@ -10,7 +10,7 @@ use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::lists::{Pairs, Some64};
-use super::object::{Present, object, value_or_default};
+use super::object::{IsTrue, Present, object, value_or_default};
 use crate::text::{Name, Text};
 
 /// The `eventSource` of KMS.
@@ -30,6 +30,7 @@ pub(crate) struct Record<'a> {
     pub(crate) shared_id: Text<'a>,
     pub(crate) request_id: Text<'a>,
     pub(crate) error_code: Text<'a>,
+    pub(crate) read_only: IsTrue,
     pub(crate) source_ip: Text<'a>,
     pub(crate) user: UserIdentity<'a>,
     pub(crate) resources: Some64<Resource<'a>>,
@@ -177,6 +178,7 @@ impl<'de> Record<'de> {
             b"errorCode" => self.error_code = value_or_default(map)?,
             b"requestParameters" => self.request = value_or_default(map)?,
             b"responseElements" => self.response = value_or_default(map)?,
+            b"readOnly" => self.read_only = value_or_default(map)?,
             b"requestID" => self.request_id = value_or_default(map)?,
             b"eventID" => self.event_id = value_or_default(map)?,
             b"resources" => self.resources = value_or_default(map)?,

@@ -9,7 +9,7 @@ mod records;
 use dormouse_model::{EventTime, Observation, OperationTable};
 use serde_json::{Value, json};
 
-use crate::{BadClass, Decoder, Limits, Outcome};
+use crate::{Announced, BadClass, Control, Decoder, Limits, Outcome, PipeService};
 
 pub(crate) const ACCOUNT: &str = "111122223333";
 pub(crate) const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
@@ -22,7 +22,15 @@ pub(crate) enum Seen {
     Other,
     Kms(Box<Kms>),
     Direct(Box<Observation<'static>>),
+    Pipe(Pipe),
+    Announced {
+        bucket: String,
+        key: String,
+        size: Option<u64>,
+    },
+    Control(Control),
     Bad {
+        is_kms: bool,
         class: BadClass,
         code: &'static str,
         event_id: Option<String>,
@@ -32,11 +40,25 @@ pub(crate) enum Seen {
 }
 
 #[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Pipe {
+    pub(crate) service: PipeService,
+    pub(crate) operation: String,
+    pub(crate) event_id: String,
+    pub(crate) time: EventTime,
+    pub(crate) recipient: Option<String>,
+    pub(crate) region: Option<String>,
+    pub(crate) principal: Option<String>,
+    pub(crate) error_code: Option<String>,
+    pub(crate) subject: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Kms {
     pub(crate) operation: String,
     pub(crate) recipient: Option<String>,
     pub(crate) region: Option<String>,
     pub(crate) succeeded: bool,
+    pub(crate) read_only: bool,
     pub(crate) unknown_operation: bool,
     pub(crate) keys: Vec<String>,
     pub(crate) observations: Vec<Observation<'static>>,
@@ -71,6 +93,7 @@ pub(crate) fn seen_by(decoder: &Decoder, body: &[u8]) -> Vec<Seen> {
                 recipient: kms.recipient.map(|account| account.to_string()),
                 region: kms.region.map(|region| region.to_string()),
                 succeeded: kms.succeeded,
+                read_only: kms.read_only,
                 unknown_operation: kms.unknown_operation,
                 keys: kms.keys.iter().map(ToString::to_string).collect(),
                 observations: kms.observations.iter().map(leak).collect(),
@@ -90,9 +113,28 @@ pub(crate) fn seen_by(decoder: &Decoder, body: &[u8]) -> Vec<Seen> {
                 shared_id: kms.shared_id.map(str::to_owned),
             })),
             Outcome::Direct(observation) => Seen::Direct(Box::new(leak(observation))),
+            Outcome::Pipe(pipe) => {
+                assert_eq!(pipe.succeeded, pipe.error_code.is_none());
+                Seen::Pipe(Pipe {
+                    service: pipe.service,
+                    operation: pipe.operation.to_owned(),
+                    event_id: pipe.event_id.to_owned(),
+                    time: pipe.time,
+                    recipient: pipe.recipient.map(|account| account.to_string()),
+                    region: pipe.region.map(|region| region.to_string()),
+                    principal: pipe.principal.map(str::to_owned),
+                    error_code: pipe.error_code.map(str::to_owned),
+                    subject: pipe.subject.map(str::to_owned),
+                })
+            }
+            Outcome::Announced(Announced { bucket, key, size }) => {
+                Seen::Announced { bucket: bucket.to_owned(), key: key.into_owned(), size }
+            }
+            Outcome::Control(control) => Seen::Control(control),
             Outcome::Bad(bad) => {
                 assert!(!bad.reason.to_string().is_empty());
                 Seen::Bad {
+                    is_kms: bad.is_kms,
                     class: bad.class,
                     code: bad.reason.code(),
                     event_id: bad.event_id.map(str::to_owned),
@@ -142,6 +184,9 @@ pub(crate) fn summary(body: impl AsRef<[u8]>) -> Vec<String> {
             kms.observations.first().map_or("kms", |observation| observation.event_id).to_owned()
         }
         Seen::Direct(observation) => format!("direct {}", observation.operation),
+        Seen::Pipe(pipe) => format!("pipe {}", pipe.operation),
+        Seen::Announced { bucket, key, .. } => format!("{bucket}/{key}"),
+        Seen::Control(control) => control.name().to_owned(),
         Seen::Bad { code, .. } => code.to_owned(),
     };
     seen(body).into_iter().map(word).collect()

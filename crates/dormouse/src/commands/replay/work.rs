@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dormouse_cloudtrail::files::{
     FileLimits, FileReport, Piece, Problem, Visit, plan_chunks, read_range, visit_records,
 };
-use dormouse_cloudtrail::{Bad, BadClass, Decoder, KmsRecord, Outcome, Reason};
+use dormouse_cloudtrail::{Announced, Bad, BadClass, Decoder, KmsRecord, Outcome, Reason};
 use dormouse_ledger::{
     Bounds, Copies, Counting, Entered, Evidence, IdWindow, Identity, Ledger, Mark, Record, Tally, decide,
 };
@@ -240,7 +240,10 @@ impl Worker<'_> {
 
     fn decoded(&mut self, decoded: Outcome<'_>, offset: u64, outcome: &mut Part) {
         match decoded {
-            Outcome::Other => self.tally.read += 1,
+            Outcome::Other | Outcome::Pipe(_) => self.tally.read += 1,
+            // Addressed to those who receive messages, of whom a file is none.
+            Outcome::Control(_) => {}
+            Outcome::Announced(announced) => self.announced(&announced, offset, outcome),
             Outcome::Kms(record) => self.kms(record),
             Outcome::Direct(observation) => {
                 self.replay.ledger.apply(observation, Counting::StateOnly);
@@ -288,6 +291,13 @@ impl Worker<'_> {
         tally.duplicates += u64::from(decision.duplicate);
     }
 
+    /// What is announced was perhaps never read: it is none of the files that were asked for.
+    fn announced(&mut self, announced: &Announced<'_>, offset: u64, outcome: &mut Part) {
+        self.tally.malformed += 1;
+        let Announced { bucket, key, .. } = announced;
+        outcome.problem(offset, format!("announces s3://{bucket}/{key}, which replay does not fetch"));
+    }
+
     fn bad(&mut self, bad: &Bad<'_>, offset: u64, outcome: &mut Part) {
         let event = bad.event_id.map(|id| format!("event {id}: ")).unwrap_or_default();
         let text = format!("{event}{}", bad.reason);
@@ -298,7 +308,7 @@ impl Worker<'_> {
             }
             BadClass::Quarantined | BadClass::Future { .. } => {
                 self.tally.read += 1;
-                self.tally.kms += 1;
+                self.tally.kms += u64::from(bad.is_kms);
                 self.tally.quarantined += 1;
                 // These two were read well, and are not believed; of the others something could not be read.
                 if matches!(bad.reason, Reason::AccountMismatch { .. } | Reason::Future(_)) {
