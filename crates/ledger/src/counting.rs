@@ -39,6 +39,8 @@ pub struct Record<'a> {
     pub marks: &'a [Mark],
     /// The identity of the record, if it has several observations.
     pub several: Option<Identity>,
+    /// The history of its day was read: it counts there.
+    pub in_history: bool,
 }
 
 /// An id that was entered, and has to be remembered after a restart.
@@ -61,6 +63,13 @@ pub fn decide(
     mut each: impl FnMut(&Mark, Counting, Copies),
 ) -> Decision {
     let mut decision = Decision { duplicate: false, entered: None };
+    if record.in_history {
+        for mark in record.marks {
+            let counting = if mark.counted { Counting::History } else { Counting::StateOnly };
+            each(mark, counting, Copies::NONE);
+        }
+        return decision;
+    }
     if let (Some(id), Some(first)) = (record.several, record.marks.first())
         && let Entered::Before(before) = enter(id, first.time, Copies::RECORD)
     {

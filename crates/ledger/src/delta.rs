@@ -6,13 +6,16 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use dormouse_model::{AccountId, Change, EventId, EventTime, KeyArn, Kind, Observation};
+use dormouse_model::{AccountId, Change, EventId, EventTime, KeyArn, Kind, Observation, Place};
 use foldhash::fast::RandomState;
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::aliases::AliasName;
+use crate::cells::KeyShift;
 use crate::evidence::{Evidence, keep_later};
-use crate::key_state::{Counting, Counts};
+use crate::key_state::Counting;
+use crate::shift::DayCounts;
 use crate::{Remembered, Tally};
 
 /// Everything that changed.
@@ -46,25 +49,16 @@ pub struct DeltaKey {
 /// Counts of one key by day and by user.
 #[derive(Debug, Default)]
 pub struct Activity {
-    /// Days since 1970, with what was counted on them.
-    pub days: BTreeMap<u32, DayCounts>,
+    /// By day since 1970 and by where it was logged: how much was counted. History may have taken some away.
+    pub days: BTreeMap<(u32, Place), DayCounts>,
     /// Who used the key how, by a digest of the three texts.
     pub users: HashMap<u128, User, RandomState>,
     /// Observations by users for which there was no room.
     pub users_overflow: u64,
 }
 
-/// What was counted on one day: in the key's own account, and second copies elsewhere.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DayCounts {
-    /// Logged in the key's own account.
-    pub own: Counts,
-    /// Second copies, logged in the callers' accounts.
-    pub foreign: Counts,
-}
-
 /// Somebody who used, or tried to use, the key with one operation through one service.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// The stable principal; empty if unknown.
     pub principal: Box<str>,
@@ -79,7 +73,7 @@ pub struct User {
 }
 
 /// When and how often somebody used a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserStats {
     /// The first time.
     pub first: EventTime,
@@ -89,6 +83,19 @@ pub struct UserStats {
     pub uses: u64,
     /// Attempts.
     pub attempts: u64,
+}
+
+impl UserStats {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            first: self.first.min(other.first),
+            last: self.last.max(other.last),
+            uses: self.uses + other.uses,
+            attempts: self.attempts + other.attempts,
+        }
+    }
 }
 
 /// One change of a key, for its history.
@@ -123,6 +130,17 @@ impl Delta {
         key.activity.apply(observation, counting);
     }
 
+    /// Takes what history changed about the counts of a key on one day.
+    pub fn shift(&mut self, day: u32, place: Place, shift: &KeyShift) {
+        let activity = &mut self.keys.entry(shift.key).or_default().activity;
+        let known = activity.days.entry((day, place)).or_default();
+        *known = known.plus(shift.by);
+        activity.users_overflow += shift.users_overflow;
+        for user in &shift.users {
+            activity.add_user(user);
+        }
+    }
+
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
@@ -152,12 +170,23 @@ impl Activity {
     fn apply(&mut self, observation: &Observation<'_>, counting: Counting) {
         let counts = counting == Counting::Counted;
         if counts {
-            let day = self.days.entry(observation.time.day()).or_default();
-            let side = if observation.is_foreign_copy() { &mut day.foreign } else { &mut day.own };
-            side.add_one(observation.kind);
+            let day = self.days.entry((observation.time.day(), observation.place())).or_default();
+            day.side(observation.is_foreign_copy()).add_one(observation.kind, observation.wanted);
         }
         if observation.kind != Kind::Change && counting != Counting::Duplicate {
             self.note_user(observation, u64::from(counts));
+        }
+    }
+
+    fn add_user(&mut self, user: &User) {
+        let User { principal, operation, service, foreign, stats } = user;
+        let digest = user_digest(principal, operation, service, *foreign);
+        if let Some(known) = self.users.get_mut(&digest) {
+            known.stats = known.stats.plus(*stats);
+        } else if self.users.len() >= MOST_USERS {
+            self.users_overflow += stats.uses + stats.attempts;
+        } else {
+            self.users.insert(digest, user.clone());
         }
     }
 

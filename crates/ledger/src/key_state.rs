@@ -3,8 +3,10 @@
 use dormouse_model::{EventTime, Kind, Observation};
 use serde::{Deserialize, Serialize};
 
+use crate::cells::KeyShift;
 use crate::evidence::{Trace, keep_later, merge_later};
 use crate::registers::Registers;
+use crate::shift::{DayCounts, Shift};
 
 /// What the id window said about an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub enum Counting {
     Late,
     /// It never counts: KMS's own event beside the one in CloudTrail.
     StateOnly,
+    /// Its day's history was read, and that counts: its evidence merges.
+    History,
 }
 
 impl Counting {
@@ -27,6 +31,7 @@ impl Counting {
             Self::Duplicate => 1,
             Self::Late => 2,
             Self::StateOnly => 3,
+            Self::History => 4,
         }
     }
 
@@ -37,6 +42,7 @@ impl Counting {
             1 => Self::Duplicate,
             2 => Self::Late,
             3 => Self::StateOnly,
+            4 => Self::History,
             _ => return None,
         })
     }
@@ -70,6 +76,16 @@ impl Counts {
             uses: self.uses + other.uses,
             attempts: self.attempts + other.attempts,
             changes: self.changes + other.changes,
+        }
+    }
+
+    /// With more, or fewer, of each.
+    #[must_use]
+    fn shifted(self, by: Shift) -> Self {
+        Self {
+            uses: self.uses.saturating_add_signed(by.uses),
+            attempts: self.attempts.saturating_add_signed(by.attempts),
+            changes: self.changes.saturating_add_signed(by.changes),
         }
     }
 }
@@ -185,6 +201,24 @@ impl<T: Trace> KeyState<T> {
             Kind::Use => self.uses += 1,
             Kind::Attempt => self.rare().attempts += 1,
             Kind::Change => self.rare().changes += 1,
+        }
+    }
+
+    /// Takes what history changed about the counts of one day.
+    pub fn shift(&mut self, shift: &KeyShift) {
+        let DayCounts { own, foreign } = shift.by;
+        self.uses = self.uses.saturating_add_signed(own.uses);
+        self.note_counted_from(shift.from);
+        let is_rare = own.attempts != 0 || own.changes != 0 || foreign != Shift::default();
+        if is_rare {
+            let rare = self.rare();
+            rare.attempts = rare.attempts.saturating_add_signed(own.attempts);
+            rare.changes = rare.changes.saturating_add_signed(own.changes);
+            rare.foreign = rare.foreign.shifted(foreign);
+            if let Some(wanted) = &mut rare.wanted {
+                wanted.own = wanted.own.saturating_add_signed(own.wanted);
+                wanted.foreign = wanted.foreign.saturating_add_signed(foreign.wanted);
+            }
         }
     }
 

@@ -257,7 +257,7 @@ impl<T: Trace> Writer<T> {
     fn take(&mut self, event: &Event) {
         let observation = event.observation();
         let mark = Mark::of(&observation);
-        let record = Record { marks: &[mark], several: None };
+        let record = Record { marks: &[mark], several: None, in_history: false };
         let (window, ledger, late) = (&mut self.window, &self.ledger, &mut self.late);
         decide(
             record,

@@ -15,6 +15,7 @@ use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
 use crate::aliases::{AliasName, Aliases};
+use crate::cells::KeyShift;
 use crate::evidence::Trace;
 use crate::key_state::{Counting, Counts, KeyState};
 use crate::recency::{Order, Recency};
@@ -127,6 +128,18 @@ impl<T: Trace> Ledger<T> {
             }
         }
         if observation.kind == Kind::Change { self.aliases.apply(observation) } else { Vec::new() }
+    }
+
+    /// Takes what history changed about the counts of a key on one day. Its evidence comes as observations before.
+    pub fn shift(&self, shift: &KeyShift) {
+        if let Some(mut state) = self.keys.get_mut(&shift.key) {
+            state.shift(shift);
+        } else {
+            // Attempts on an ARN for which there was no room.
+            let attempts = shift.by.own.attempts + shift.by.foreign.attempts;
+            let add = |known: u64| Some(known.saturating_add_signed(attempts));
+            let _ = self.unattributed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        }
     }
 
     fn has_room_for_a_tried_key(&self) -> bool {

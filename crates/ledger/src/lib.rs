@@ -12,12 +12,16 @@
 //! * [`decide`]: what counts, record by record
 //! * [`Ledger`]: all keys, read while it is written
 //! * [`Delta`]: what changed since the key tables were last written
+//! * [`CellHistory`], [`CellShift`]: what history counted of a day, and what that changes
+//! * [`Coverage`]: what was received, and what history proves
 //! * [`Verdict`]: what may be said about a key's use
 //! * [`query`]: which keys are asked for, and in what order
 //! * [`KeyDocument`]: a key as every surface shows it
 
 mod aliases;
+mod cells;
 mod counting;
+pub mod coverage;
 mod delta;
 mod document;
 mod evidence;
@@ -29,12 +33,15 @@ mod ledger;
 pub mod query;
 mod recency;
 mod registers;
+mod shift;
 mod verdict;
 mod window;
 
 pub use aliases::{AliasName, Aliases};
+pub use cells::{CellHistory, CellShift, Days, FinishedCells, KeyHistory, KeyShift};
 pub use counting::{Decision, Mark, Record, Remembered, decide};
-pub use delta::{Activity, ChangeLine, DayCounts, Delta, DeltaKey, User, UserStats};
+pub use coverage::{Coverage, CoverageRows, Gap, PipeChange, Received, Seen, SourceCoverage, Span};
+pub use delta::{Activity, ChangeLine, Delta, DeltaKey, User, UserStats};
 pub use document::{AttemptDocument, KeyDocument, Source, UseDocument, WantedDocument};
 pub use evidence::{Evidence, EvidenceTexts, Rank, Trace};
 pub use identity::Identity;
@@ -42,5 +49,6 @@ pub use key_state::{Counting, Counts, KeyState, Wanted};
 pub use ledger::{Bounds, Ledger, Tally};
 pub use recency::Order;
 pub use registers::{Register, Registers};
+pub use shift::{DayCounts, Shift};
 pub use verdict::{Judge, Verdict, VerdictKind};
 pub use window::{Copies, Entered, IdWindow};

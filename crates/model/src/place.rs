@@ -1,5 +1,7 @@
 //! Where and on which day something was logged.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{AccountId, EventTime, Region};
@@ -13,10 +15,17 @@ pub struct Place {
     pub region: Region,
 }
 
-impl Place {
-    /// Account, then Region by name: an order that is the same in every process.
-    pub fn by_name(self) -> (AccountId, &'static str) {
-        (self.account, self.region.name())
+impl Ord for Place {
+    /// Account, then Region by name: the same in every process.
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_name = |place: &Self| (place.account, place.region.name());
+        by_name(self).cmp(&by_name(other))
+    }
+}
+
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

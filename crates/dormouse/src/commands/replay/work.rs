@@ -281,7 +281,7 @@ impl Worker<'_> {
         let several = if marks.len() > 1 { Identity::of_record(observations) } else { None };
         let mut place = 0;
         let enter = |id, time, copies| replay.enter(id, time, copies);
-        let decision = decide(Record { marks, several }, enter, |mark, counting, _| {
+        let decision = decide(Record { marks, several, in_history: false }, enter, |mark, counting, _| {
             if counting == Counting::Late {
                 tally.late_uncounted.add_one(mark.kind);
             }
