@@ -225,6 +225,7 @@ fn observation<'a>(
         shared_id: kms.shared_id,
         recipient: kms.recipient,
         logged_region: kms.region.filter(|&region| region != key.region()),
+        from_history: false,
         principal: caller.principal,
         session: caller.session,
         invoked_by: caller.invoked_by,
