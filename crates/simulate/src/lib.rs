@@ -9,7 +9,8 @@
 //!   in the order of time, and the truth about each key;
 //! * [`aws`]: doubles of KMS, STS and Organizations on loopback that show this organisation to the official SDKs, and
 //!   turn calls into its records;
-//! * [`sqs`]: a double of Amazon SQS on loopback, alone or behind the endpoint of the others.
+//! * [`sqs`]: a double of Amazon SQS on loopback, alone or behind the endpoint of the others;
+//! * [`kinesis`]: a double of Amazon Kinesis Data Streams on loopback, with shards that split and merge.
 //!
 //! The doubles' faults can be switched on and off while they run.
 //!
@@ -19,6 +20,7 @@
 
 pub mod aws;
 mod faults;
+pub mod kinesis;
 pub mod organisation;
 pub mod records;
 pub mod sqs;
