@@ -10,7 +10,8 @@
 //! * [`aws`]: doubles of KMS, STS and Organizations on loopback that show this organisation to the official SDKs, and
 //!   turn calls into its records;
 //! * [`sqs`]: a double of Amazon SQS on loopback, alone or behind the endpoint of the others;
-//! * [`kinesis`]: a double of Amazon Kinesis Data Streams on loopback, with shards that split and merge.
+//! * [`kinesis`]: a double of Amazon Kinesis Data Streams on loopback, with shards that split and merge;
+//! * [`s3`]: a double of Amazon S3 on loopback, with objects to list and read.
 //!
 //! The doubles' faults can be switched on and off while they run.
 //!
@@ -23,6 +24,7 @@ mod faults;
 pub mod kinesis;
 pub mod organisation;
 pub mod records;
+pub mod s3;
 pub mod sqs;
 mod uuid;
 mod wire;
