@@ -6,6 +6,7 @@
 //! commit, and keeps what it handed over alive (invisible to other consumers) until the acknowledgement comes.
 //!
 //! * [`sqs`]: an SQS queue: pollers that follow the load, in-flight tracking, visibility extension, batched deletes
+//! * [`objects`]: objects in buckets, for announcements and for history
 //! * [`health`]: whether a source works, for people
 //! * [`files`]: paths on a command line, as a list of files to read
 //!
@@ -19,6 +20,7 @@ use dormouse_model::{Checkpoint, SourceMark};
 mod count;
 pub mod files;
 pub mod health;
+pub mod objects;
 pub mod sqs;
 
 pub use count::Count;
