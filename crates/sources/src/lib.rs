@@ -7,6 +7,7 @@
 //!
 //! * [`sqs`]: an SQS queue: pollers that follow the load, in-flight tracking, visibility extension, batched deletes
 //! * [`kinesis`]: a Kinesis stream: one reader a shard, parents before children, positions instead of deletes
+//! * [`objects`]: objects in buckets, for announcements and for history
 //! * [`health`]: whether a source works, for people
 //! * [`files`]: paths on a command line, as a list of files to read
 //!
@@ -22,6 +23,7 @@ mod count;
 pub mod files;
 pub mod health;
 pub mod kinesis;
+pub mod objects;
 pub mod sqs;
 
 pub use count::Count;
