@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use ::ferrokinesis::store::StoreOptions;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::primitives::{Blob, DateTime};
@@ -13,7 +14,6 @@ use aws_sdk_kinesis::types::{Shard, ShardIteratorType, StreamStatus};
 use dormouse_simulate::kinesis::{KinesisDouble, KinesisOptions};
 use dormouse_tests::aws;
 use dormouse_tests::wait::eventually;
-use ferrokinesis::store::StoreOptions;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{code_of, fresh, held_by};
@@ -57,7 +57,7 @@ impl Place {
             aws_region: "eu-west-1".to_owned(),
             ..StoreOptions::default()
         };
-        let (app, _store) = ferrokinesis::create_app(options);
+        let (app, _store) = ::ferrokinesis::create_app(options);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let server = tokio::spawn(async move {
@@ -169,7 +169,7 @@ async fn records_come_in_order_from_the_oldest(place: &Place) {
     assert!(got.records().iter().map(|record| &record.sequence_number).eq(&numbers));
     assert!(numbers.is_sorted() && numbers.iter().all(|number| number.len() == 56));
     assert!(got.records().iter().all(|record| record.approximate_arrival_timestamp.is_some()));
-    assert_eq!(got.records()[0].partition_key(), "a");
+    assert_eq!(got.records()[0].partition_key(), Some("a"));
     assert_eq!(got.millis_behind_latest, Some(0));
     assert!(stream.get(&got.next_shard_iterator.unwrap()).await.records().is_empty());
 }
