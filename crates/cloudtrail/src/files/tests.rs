@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use proptest::prelude::*;
 
 use super::*;
+use crate::aggregate::tests::aggregate;
 use crate::gzip::tests::pack;
 
 /// What was delivered, as texts: documents as they are, problems as `!code`.
@@ -389,14 +390,14 @@ fn the_hash_is_that_of_the_unpacked_text() {
 
 #[test]
 fn an_aggregate_is_one_document() {
-    let aggregate = crate::aggregate::tests::aggregate(&["{\"a\":1}\n{\"b\":2}\n", "{\"c\":3}"]);
-    for file in [aggregate.clone(), pack(&aggregate)] {
+    let whole = aggregate(&["{\"a\":1}\n{\"b\":2}\n", "{\"c\":3}"]);
+    for file in [whole.clone(), pack(&whole)] {
         let mut documents = Vec::new();
         let report = read_records(&*file, &FileLimits::default(), &mut |piece| match piece {
             Piece::Document { bytes, offset: 0 } => documents.push(bytes.to_vec()),
             other => panic!("{other:?}"),
         });
-        assert_eq!(documents, std::slice::from_ref(&aggregate));
+        assert_eq!(documents, std::slice::from_ref(&whole));
         assert!(report.whole && report.notes.is_empty());
     }
     let limits = FileLimits { max_record: aggregate.len() - 1, hash: true, ..FileLimits::default() };
