@@ -400,11 +400,11 @@ fn an_aggregate_is_one_document() {
         assert_eq!(documents, std::slice::from_ref(&whole));
         assert!(report.whole && report.notes.is_empty());
     }
-    let limits = FileLimits { max_record: aggregate.len() - 1, hash: true, ..FileLimits::default() };
-    let (found, report) = pieces_of(&*aggregate, &limits);
+    let limits = FileLimits { max_record: whole.len() - 1, hash: true, ..FileLimits::default() };
+    let (found, report) = pieces_of(&*whole, &limits);
     assert_eq!(found, ["!too_large"]);
     assert!(!report.whole && report.sha256.is_some());
     let mut file = tempfile::tempfile().unwrap();
-    file.write_all(&aggregate).unwrap();
-    assert_eq!(plan_chunks(&file, bytes(aggregate.len()), 10), None);
+    file.write_all(&whole).unwrap();
+    assert_eq!(plan_chunks(&file, bytes(whole.len()), 10), None);
 }
