@@ -52,7 +52,14 @@ pub(crate) fn fill(path: &Path) -> anyhow::Result<()> {
         }
         let epoch = Epoch { seq, sealed_at: EventTime::default(), body: &[], quarantine: &[], released: &[] };
         let _ = store.commit(&epoch)?;
-        let _ = store.fold(&fold::prepare(seq, delta.into(), &ledger, &window, Totals::default()))?;
+        let _ = store.fold(&fold::prepare(
+            seq,
+            delta.into(),
+            &ledger,
+            &window,
+            Totals::default(),
+            Default::default(),
+        ))?;
     }
     Ok(())
 }
@@ -74,6 +81,7 @@ fn use_key(number: u32, ledger: &Ledger<Rank>, delta: &mut Delta) -> anyhow::Res
         shared_id: None,
         recipient: None,
         logged_region: None,
+        from_history: false,
         principal: Some("arn:aws:iam::111122223333:role/app"),
         session: Some("i-0123456789abcdef0"),
         invoked_by: None,

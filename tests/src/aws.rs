@@ -44,3 +44,24 @@ pub fn sts(endpoint: &str, caller: Credentials) -> aws_sdk_sts::Client {
         .credentials_provider(caller);
     aws_sdk_sts::Client::from_conf(config.build())
 }
+
+/// A client for Kinesis.
+pub fn kinesis(endpoint: &str) -> aws_sdk_kinesis::Client {
+    let config = aws_sdk_kinesis::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(REGION)
+        .endpoint_url(endpoint)
+        .credentials_provider(anybody());
+    aws_sdk_kinesis::Client::from_conf(config.build())
+}
+
+/// A client for S3. Buckets stand in the path, because names below `localhost` do not resolve everywhere.
+pub fn s3(endpoint: &str) -> aws_sdk_s3::Client {
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(REGION)
+        .endpoint_url(endpoint)
+        .credentials_provider(anybody())
+        .force_path_style(true);
+    aws_sdk_s3::Client::from_conf(config.build())
+}

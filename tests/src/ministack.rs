@@ -1,4 +1,4 @@
-//! MiniStack: SQS, KMS and STS by somebody else.
+//! MiniStack: SQS, KMS, STS and S3 by somebody else.
 //!
 //! It is no AWS and has its own mistakes, but it was written from AWS's documents by people who never saw our doubles:
 //! where the two agree, it is not because one author misunderstood a page once. What it is known to do otherwise than
@@ -28,7 +28,7 @@ impl MiniStack {
             .args(["-m", "ministack"])
             .env("GATEWAY_PORT", "0")
             .env("BIND_HOST", "127.0.0.1")
-            .env("SERVICES", "sqs,kms,sts")
+            .env("SERVICES", "sqs,kms,sts,s3")
             .env("MINISTACK_ACCOUNT_ID", ACCOUNT)
             .env("MINISTACK_REGION", "eu-west-1")
             .env("LOG_LEVEL", "INFO")
@@ -41,7 +41,7 @@ impl MiniStack {
         Self { server: Server::start("MiniStack", &mut command, folder, announcement, health).await }
     }
 
-    /// The one that tests share that bring their own queues and keys. It ends with the last test that holds it.
+    /// The one that tests share that bring their own queues, keys and buckets. It ends with the last test that holds it.
     pub async fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<MiniStack>> = Mutex::const_new(Weak::new());
         let mut shared = SHARED.lock().await;

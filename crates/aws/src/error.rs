@@ -98,13 +98,17 @@ const CODES: &[(ErrorClass, &[&str])] = &[
         ErrorClass::Transient,
         &[
             "DependencyTimeoutException",
+            "ExpiredIteratorException",
+            "ExpiredNextTokenException",
             "InternalError",
             "InternalFailure",
+            "InternalFailureException",
             "InternalServerError",
             "InternalServerException",
             "KMSInternalException",
             "RequestTimeout",
             "RequestTimeoutException",
+            "ResourceInUseException",
             "ServiceUnavailable",
             "ServiceUnavailableException",
         ],
@@ -113,6 +117,8 @@ const CODES: &[(ErrorClass, &[&str])] = &[
         ErrorClass::Throttled,
         &[
             "BandwidthLimitExceeded",
+            "KMSThrottlingException",
+            "LimitExceededException",
             "OverLimit",
             "PriorRequestNotComplete",
             "ProvisionedThroughputExceededException",
@@ -131,6 +137,8 @@ const CODES: &[(ErrorClass, &[&str])] = &[
         &[
             "AccessDenied",
             "AccessDeniedException",
+            "AccountProblem",
+            "AllAccessDisabled",
             "AuthFailure",
             "ExpiredToken",
             "ExpiredTokenException",
@@ -139,6 +147,9 @@ const CODES: &[(ErrorClass, &[&str])] = &[
             "InvalidClientTokenId",
             "InvalidSecurity",
             "InvalidSignatureException",
+            "KMSAccessDeniedException",
+            "KMSOptInRequired",
+            "InvalidToken",
             "MissingAuthenticationToken",
             "MissingAuthenticationTokenException",
             "NotAuthorized",
@@ -154,13 +165,18 @@ const CODES: &[(ErrorClass, &[&str])] = &[
         ErrorClass::Poison,
         &[
             "BatchRequestTooLong",
+            "InvalidArgumentException",
             "InvalidArnException",
             "InvalidIdFormat",
             "InvalidMessageContents",
+            "InvalidObjectState",
             "InvalidParameterValue",
+            "InvalidRange",
+            "KeyTooLongError",
             "MessageNotInflight",
             "NoSuchKey",
             "NotFoundException",
+            "PreconditionFailed",
             "ReceiptHandleIsInvalid",
             "ValidationError",
             "ValidationException",
@@ -169,13 +185,21 @@ const CODES: &[(ErrorClass, &[&str])] = &[
     (
         ErrorClass::Fatal,
         &[
+            "AuthorizationHeaderMalformed",
+            "IllegalLocationConstraintException",
             "InvalidAction",
             "InvalidAddress",
+            "KMSDisabledException",
+            "KMSInvalidStateException",
+            "KMSNotFoundException",
+            "InvalidBucketName",
             "NoSuchBucket",
             "NonExistentQueue",
+            "PermanentRedirect",
             "QueueDeletedRecently",
             "QueueDoesNotExist",
             "ResourceNotFoundException",
+            "TemporaryRedirect",
             "UnknownOperationException",
             "UnsupportedOperation",
         ],
@@ -239,7 +263,9 @@ impl Failure {
             || code.ends_with("AccessDeniedException")
             || code.ends_with("UnauthorizedOperation")
             || code.ends_with("NotAuthorized");
-        is_missing.then(|| action_in(&self.message).unwrap_or(self.action))
+        // Kinesis says which service refused, and not which action it asked for.
+        let unnamed = if code.starts_with("KMSAccessDenied") { "kms:Decrypt" } else { self.action };
+        is_missing.then(|| action_in(&self.message).unwrap_or(unnamed))
     }
 }
 
@@ -399,6 +425,14 @@ mod tests {
             (403, "InvalidClientTokenId", ErrorClass::Denied),
             (400, "ExpiredTokenException", ErrorClass::Denied),
             (400, "InternalError", ErrorClass::Transient),
+            (400, "ProvisionedThroughputExceededException", ErrorClass::Throttled),
+            (400, "LimitExceededException", ErrorClass::Throttled),
+            (400, "KMSThrottlingException", ErrorClass::Throttled),
+            (400, "KMSAccessDeniedException", ErrorClass::Denied),
+            (400, "KMSDisabledException", ErrorClass::Fatal),
+            (400, "ResourceNotFoundException", ErrorClass::Fatal),
+            (400, "ExpiredIteratorException", ErrorClass::Transient),
+            (400, "InvalidArgumentException", ErrorClass::Poison),
             (400, "ReceiptHandleIsInvalid", ErrorClass::Poison),
             (403, "SomethingNew", ErrorClass::Denied),
             (429, "SomethingNew", ErrorClass::Throttled),
@@ -452,6 +486,8 @@ mod tests {
             unnamed.to_string(),
             "sqs:ReceiveMessage is denied, sqs:ReceiveMessage must be granted: AccessDenied: no (request id req-1)"
         );
+        let key = Failure::of("kinesis:GetRecords", &refusal(400, "KMSAccessDeniedException", "no"));
+        assert_eq!(key.missing_permission(), Some("kms:Decrypt"));
         let expired = Failure::of("sqs:ReceiveMessage", &refusal(403, "ExpiredToken", "old"));
         assert_eq!(expired.missing_permission(), None);
     }

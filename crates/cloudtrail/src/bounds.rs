@@ -29,6 +29,8 @@ pub(crate) const TAG: usize = 1024;
 pub(crate) const TAGS: usize = 64;
 /// Descriptions.
 pub(crate) const DESCRIPTION: usize = 512;
+/// Names and ARNs of trails, names of rules; AWS allows 128 characters in a name.
+pub(crate) const SUBJECT: usize = 512;
 /// What a record calls a key, where that names none.
 pub(crate) const KEY_TEXT: usize = 2048;
 /// Values that an error message repeats.

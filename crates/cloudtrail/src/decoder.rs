@@ -2,8 +2,8 @@
 //!
 //! Shapes decide, never the order of members. The name that an object begins with is a hint at which struct to try
 //! first, so that the common shapes are parsed in one pass; whatever does not fit is outlined and looked at member by
-//! member. Precedence, where an object could be several things: a list of `Records`, a record, a notification, an
-//! event.
+//! member. Precedence, where an object could be several things: a list of `Records` or of `logEvents`, a record, a
+//! notification, an event, and then what carries none.
 //!
 //! Envelopes nest. What the outermost one vouches for (EventBridge stamps the true account on an event) binds
 //! everything inside, so that nobody can smuggle in a record of another account by wrapping it once more.
@@ -12,22 +12,26 @@ use dormouse_model::{EventTime, OperationTable};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::aggregate::{self, AggregateError, UserRecords};
+use crate::announce::{self, announced};
 use crate::direct::{DirectEvent, Told};
-use crate::gzip;
+use crate::gzip::{self, GzipError};
 use crate::observe::{Refusal, Vouched, observe};
+use crate::pipe::observe_pipe;
 use crate::reason::quoted;
 use crate::recovery::{Cursor, Found};
 use crate::scan::{end_of_value, is_deeper_than, next_line, skip_blanks, skip_separators};
 use crate::shape::{
-    Bridge, KMS, Members, Notification, Outline, Record, first_name, leading_records, text_of,
+    Bridge, KMS, ListKind, LogEvent, Members, Named, Notification, Outline, PipeCall, Record, S3Detail,
+    S3Record, first_name, leading_list, text_of,
 };
 use crate::text::Text;
-use crate::{Bad, BadClass, Limits, Outcome, Reason};
+use crate::{Bad, BadClass, Control, Limits, Outcome, PipeService, Reason};
 
-/// What an aggregated Kinesis record begins with.
-const AGGREGATE_MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 /// UTF-8's byte order mark.
 const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
+/// The `source` of S3's EventBridge events, which nobody else may use.
+const S3_EVENTS: &str = "aws.s3";
 
 /// Turns messages into outcomes. Holds no state between messages, so one serves any number of threads.
 #[derive(Clone, Debug)]
@@ -47,20 +51,13 @@ impl Decoder {
     /// The body may be plain or gzip, and hold one record or many in any of the envelopes. What is from later than
     /// `now` and the tolerance is visited as [`BadClass::Future`].
     pub fn decode(&self, body: &[u8], now: EventTime, visit: &mut dyn FnMut(Outcome<'_>)) {
-        let mut walk = Walk { decoder: self, now, visit, ends_cut_off: false };
-        if !gzip::is_gzip(body) {
-            return walk.message(body, Wrapping::default());
-        }
-        match gzip::inflate(body, self.limits.max_decompressed) {
-            Ok(text) => walk.message(&text, Wrapping::default()),
-            Err(error) => walk.malformed(error.into(), Wrapping::default(), body),
-        }
+        Walk::new(self, now, visit).bytes(body, Wrapping::default());
     }
 
     /// Visits the records that a text within a list begins with, up to the first that is not whole or not plain, and
     /// returns how many bytes they are.
     pub fn decode_leading(&self, text: &[u8], now: EventTime, visit: &mut dyn FnMut(Outcome<'_>)) -> usize {
-        let mut walk = Walk { decoder: self, now, visit, ends_cut_off: false };
+        let mut walk = Walk::new(self, now, visit);
         let mut at = 0;
         loop {
             let begin = skip_separators(text, at);
@@ -112,6 +109,7 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Option<(T, usize)> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Wrapping<'a> {
     wraps: usize,
+    is_aggregated: bool,
     vouched: Vouched<'a>,
     /// Two envelopes vouch for different accounts: the outer is in `vouched`, this is the inner.
     contradicted_by: Option<&'a str>,
@@ -161,9 +159,15 @@ struct Walk<'d> {
     visit: &'d mut dyn FnMut(Outcome<'_>),
     /// The last outcome was about a piece that broke off: the list it ends needs no outcome of its own.
     ends_cut_off: bool,
+    /// How many bytes may still be unpacked.
+    room: usize,
 }
 
-impl Walk<'_> {
+impl<'d> Walk<'d> {
+    fn new(decoder: &'d Decoder, now: EventTime, visit: &'d mut dyn FnMut(Outcome<'_>)) -> Self {
+        Self { decoder, now, visit, ends_cut_off: false, room: decoder.limits.max_decompressed }
+    }
+
     fn tell(&mut self, outcome: Outcome<'_>) {
         self.ends_cut_off = matches!(&outcome, Outcome::Bad(bad) if bad.reason == Reason::CutOff);
         (self.visit)(outcome);
@@ -194,11 +198,52 @@ impl Walk<'_> {
         self.bad(BadClass::Malformed, reason, About::default(), wrapping, excerpt);
     }
 
+    /// A message as it came, packed or plain.
+    fn bytes(&mut self, body: &[u8], wrapping: Wrapping<'_>) {
+        if !gzip::is_gzip(body) {
+            return self.message(body, wrapping);
+        }
+        match gzip::inflate(body, self.room) {
+            Ok(text) => {
+                self.room -= text.len();
+                self.message(&text, wrapping);
+            }
+            Err(GzipError::TooLarge(_)) => {
+                // Nobody gets to try it again and again with what room is left.
+                self.room = 0;
+                let bound = self.decoder.limits.max_decompressed;
+                self.malformed(GzipError::TooLarge(bound).into(), wrapping, body);
+            }
+            Err(error) => self.malformed(error.into(), wrapping, body),
+        }
+    }
+
+    /// A Kinesis record that holds several messages.
+    fn aggregate(&mut self, text: &[u8], wrapping: Wrapping<'_>) {
+        if wrapping.is_aggregated {
+            return self.malformed(AggregateError::Nested.into(), wrapping, text);
+        }
+        let Some(deeper) = self.wrapped(wrapping) else {
+            return self.too_many_wraps(wrapping, text);
+        };
+        let deeper = Wrapping { is_aggregated: true, ..deeper };
+        let records = match UserRecords::of(text) {
+            Ok(records) => records,
+            Err(error) => return self.malformed(error.into(), wrapping, text),
+        };
+        for record in records {
+            match record {
+                Ok(data) => self.bytes(&data, deeper),
+                Err(error) => self.malformed(error.into(), wrapping, text),
+            }
+        }
+    }
+
     /// A text that holds any number of documents, one behind the other.
     fn message(&mut self, text: &[u8], wrapping: Wrapping<'_>) {
         let text = text.strip_prefix(&BYTE_ORDER_MARK).unwrap_or(text);
-        if text.starts_with(&AGGREGATE_MAGIC) {
-            return self.malformed(Reason::Aggregated, wrapping, text);
+        if text.starts_with(&aggregate::MAGIC) {
+            return self.aggregate(text, wrapping);
         }
         let mut cursor = Cursor::new(text, skip_blanks(text, 0));
         if cursor.byte().is_none() {
@@ -228,7 +273,7 @@ impl Walk<'_> {
     fn list(&mut self, cursor: &mut Cursor<'_>, wrapping: Wrapping<'_>) {
         if let Some(wrapping) = self.deeper(cursor, wrapping) {
             cursor.at += 1;
-            self.elements(cursor, wrapping);
+            self.elements(ListKind::Records, cursor, wrapping);
         }
     }
 
@@ -250,10 +295,11 @@ impl Walk<'_> {
     }
 
     /// The elements of a list, and its closing bracket. Says whether there was one.
-    fn elements(&mut self, cursor: &mut Cursor<'_>, wrapping: Wrapping<'_>) -> bool {
+    fn elements(&mut self, kind: ListKind, cursor: &mut Cursor<'_>, wrapping: Wrapping<'_>) -> bool {
         loop {
             cursor.at = skip_separators(cursor.text, cursor.at);
             match cursor.byte() {
+                Some(b'{') if kind == ListKind::LogEvents => self.log_event(cursor, wrapping),
                 Some(b'{') => self.object(cursor, wrapping),
                 Some(b'[') => self.list(cursor, wrapping),
                 Some(b']') => {
@@ -271,6 +317,18 @@ impl Walk<'_> {
         }
     }
 
+    /// An event of CloudWatch Logs: its text is a message of its own. One without a text is looked at as it is.
+    fn log_event(&mut self, cursor: &mut Cursor<'_>, wrapping: Wrapping<'_>) {
+        let rest = cursor.rest();
+        match parse::<LogEvent<'_>>(rest) {
+            Some((event, length)) if !event.message.is_empty() => {
+                cursor.at += length;
+                self.wrapped_text(event.message.as_bytes(), wrapping, &rest[..length]);
+            }
+            _ => self.object(cursor, wrapping),
+        }
+    }
+
     /// An element that is no object and no list: a word or a text, else all up to the next that could be one.
     fn junk_element(&mut self, cursor: &mut Cursor<'_>, wrapping: Wrapping<'_>) {
         let line = cursor.line();
@@ -284,10 +342,10 @@ impl Walk<'_> {
     /// The object that the cursor is at: a record or an envelope.
     fn object(&mut self, cursor: &mut Cursor<'_>, wrapping: Wrapping<'_>) {
         let begin = cursor.at;
-        if let Some(list) = leading_records(cursor.rest()) {
+        if let Some((kind, list)) = leading_list(cursor.rest()) {
             if let Some(wrapping) = self.deeper(cursor, wrapping) {
                 cursor.at = begin + list;
-                self.records(cursor, wrapping);
+                self.lists(kind, cursor, wrapping);
             }
             return;
         }
@@ -297,26 +355,27 @@ impl Walk<'_> {
         }
         match cursor.find() {
             Found::Balanced(object, depth) => self.outlined(object, depth, wrapping),
-            Found::CutOff { seen, skipped } => match (Outline::of(seen).records, self.wrapped(wrapping)) {
-                (Some(list), Some(wrapping)) => {
+            Found::CutOff { seen, skipped } => match (Outline::of(seen).list(), self.wrapped(wrapping)) {
+                (Some((kind, list)), Some(wrapping)) => {
                     cursor.at = begin + list;
-                    self.records(cursor, wrapping);
+                    self.lists(kind, cursor, wrapping);
                 }
                 _ => self.refuse(Reason::CutOff, &Outline::of(skipped), wrapping, skipped),
             },
         }
     }
 
-    /// The list of records that the cursor is in, and the rest of the object around it.
-    fn records(&mut self, cursor: &mut Cursor<'_>, wrapping: Wrapping<'_>) {
-        while self.elements(cursor, wrapping) {
-            let mut members = Members::at(cursor.text, cursor.at);
-            let next_list =
-                members.find(|member| *member.name == *b"Records" && cursor.text[member.begin] == b'[');
-            let Some(list) = next_list else {
+    /// The list that the cursor is in, and the rest of the object around it, with what other lists there are.
+    fn lists(&mut self, kind: ListKind, cursor: &mut Cursor<'_>, wrapping: Wrapping<'_>) {
+        let mut kind = kind;
+        while self.elements(kind, cursor, wrapping) {
+            let text = cursor.text;
+            let mut members = Members::at(text, cursor.at);
+            let next_list = members.find_map(|member| Some((ListKind::of(&member, text)?, member.begin + 1)));
+            let Some(next_list) = next_list else {
                 return self.close_object(members.position(), cursor, wrapping);
             };
-            cursor.at = list.begin + 1;
+            (kind, cursor.at) = next_list;
         }
     }
 
@@ -350,8 +409,8 @@ impl Walk<'_> {
             }
             Guess::Notification => {
                 let (notification, length) = parse::<Notification<'_>>(text)?;
-                let wrapping = self.wrapped(wrapping)?;
-                notification.has_shape().then(|| self.message(notification.message.as_bytes(), wrapping))?;
+                let message = notification.message.as_bytes();
+                notification.has_shape().then(|| self.wrapped_text(message, wrapping, &text[..length]))?;
                 Some(length)
             }
             Guess::Other => None,
@@ -388,19 +447,100 @@ impl Walk<'_> {
 
     /// A record of another service; the records of notifications about S3 objects only look like one.
     fn other(&mut self, event_source: &str, wrapping: Wrapping<'_>, raw: &[u8]) {
+        if let Some(service) = PipeService::of(event_source) {
+            return self.pipe(service, wrapping, raw);
+        }
         match event_source.strip_prefix("aws:") {
             None => self.tell(Outcome::Other),
-            Some("s3") => self.malformed(Reason::S3Notification, wrapping, raw),
+            Some("s3") => self.s3_record(wrapping, raw),
             Some(_) => self.malformed(Reason::UnknownShape(quoted(event_source)), wrapping, raw),
+        }
+    }
+
+    /// A record of a service that has to do with what delivers events.
+    fn pipe(&mut self, service: PipeService, wrapping: Wrapping<'_>, raw: &[u8]) {
+        let text = without_bridge(raw);
+        let named = serde_json::from_slice::<Named<'_>>(text).unwrap_or_default();
+        if !service.concerns_delivery(&named.event_name) {
+            return self.tell(Outcome::Other);
+        }
+        let call = serde_json::from_slice::<PipeCall<'_>>(text);
+        let limits = &self.decoder.limits;
+        let observed = match &call {
+            Ok(call) => wrapping
+                .refuse_contradictions()
+                .map_err(Refusal::from)
+                .and_then(|()| observe_pipe(service, call, wrapping.vouched, self.now, limits)),
+            Err(error) => Err(Reason::WrongType(error.to_string()).into()),
+        };
+        match observed {
+            Ok(Some(pipe)) => self.tell(Outcome::Pipe(&pipe)),
+            Ok(None) => self.tell(Outcome::Other),
+            Err(Refusal { class, reason }) => {
+                let outline = Outline::of(text);
+                let [event_id, account, region] = [outline.event_id, outline.recipient, outline.aws_region]
+                    .map(|member| text_of(member).unwrap_or_default());
+                let about = About { is_kms: false, event_id: &event_id, account: &account, region: &region };
+                self.bad(class, reason, about, wrapping, raw);
+            }
+        }
+    }
+
+    /// A record of a notification about an S3 object.
+    fn s3_record(&mut self, wrapping: Wrapping<'_>, raw: &[u8]) {
+        match serde_json::from_slice::<S3Record<'_>>(without_bridge(raw)) {
+            Err(error) => self.malformed(Reason::WrongType(error.to_string()), wrapping, raw),
+            Ok(record) => match announce::Told::by(&record) {
+                Ok(announce::Told::There(announced)) => self.tell(Outcome::Announced(announced)),
+                Ok(announce::Told::Nothing(control)) => self.tell(Outcome::Control(control)),
+                Err(reason) => self.malformed(reason, wrapping, raw),
+            },
+        }
+    }
+
+    /// An EventBridge event of S3's that an object was created.
+    fn object_created(&mut self, outline: &Outline<'_>, wrapping: Wrapping<'_>, object: &[u8]) {
+        let source = text_of(outline.source).unwrap_or_default();
+        if &*source != S3_EVENTS {
+            return self.malformed(Reason::ForgedEvent(quoted(&source)), wrapping, object);
+        }
+        match serde_json::from_slice::<S3Detail<'_>>(outline.detail.unwrap_or_default()) {
+            Err(error) => self.malformed(Reason::WrongType(error.to_string()), wrapping, object),
+            Ok(S3Detail { bucket, object: created }) => {
+                self.announce(&bucket.name, &created.key, created.size, wrapping, object);
+            }
+        }
+    }
+
+    /// CloudTrail's own notification about trail objects.
+    fn trail_notification(&mut self, outline: &Outline<'_>, wrapping: Wrapping<'_>, object: &[u8]) {
+        let bucket = text_of(outline.s3_bucket).unwrap_or_default();
+        let Some(keys) = outline.s3_keys.filter(|keys| keys.starts_with(b"[")) else {
+            return self.malformed(Reason::Announcement("list of keys"), wrapping, object);
+        };
+        let mut at = skip_separators(keys, 1);
+        while let Some(end) = end_of_value(keys, at) {
+            match text_of(Some(&keys[at..end])) {
+                Some(key) => self.announce(&bucket, &key, None, wrapping, object),
+                None => self.malformed(Reason::Announcement("key"), wrapping, object),
+            }
+            at = skip_separators(keys, end);
+        }
+    }
+
+    fn announce(&mut self, bucket: &str, key: &str, size: Option<u64>, wrapping: Wrapping<'_>, raw: &[u8]) {
+        match announced(bucket, key.into(), size) {
+            Ok(announced) => self.tell(Outcome::Announced(announced)),
+            Err(reason) => self.malformed(reason, wrapping, raw),
         }
     }
 
     /// An object that fits no struct, or that is too large or too deep, or that is no JSON.
     fn outlined(&mut self, object: &[u8], depth: usize, wrapping: Wrapping<'_>) {
         let outline = Outline::of(object);
-        if let Some(list) = outline.records {
+        if let Some((kind, list)) = outline.list() {
             return match self.wrapped(wrapping) {
-                Some(wrapping) => self.records(&mut Cursor::new(object, list), wrapping),
+                Some(wrapping) => self.lists(kind, &mut Cursor::new(object, list), wrapping),
                 None => self.too_many_wraps(wrapping, object),
             };
         }
@@ -413,6 +553,10 @@ impl Walk<'_> {
             self.notification(&outline, wrapping, object);
         } else if outline.detail.is_some() {
             self.event(&outline, wrapping, object);
+        } else if let Some(control) = control_of(&outline) {
+            self.tell(Outcome::Control(control));
+        } else if outline.s3_bucket.is_some() {
+            self.trail_notification(&outline, wrapping, object);
         } else {
             self.malformed(unknown_shape(&outline, object), wrapping, object);
         }
@@ -476,12 +620,16 @@ impl Walk<'_> {
 
     /// A message of SNS.
     fn notification(&mut self, outline: &Outline<'_>, wrapping: Wrapping<'_>, object: &[u8]) {
-        let kind = text_of(outline.notification).unwrap_or_default();
-        if &*kind != "Notification" {
-            let is_control = outline.message.is_some();
-            let reason =
-                if is_control { Reason::SnsControl(quoted(&kind)) } else { unknown_shape(outline, object) };
-            return self.malformed(reason, wrapping, object);
+        let control = match &*text_of(outline.notification).unwrap_or_default() {
+            "Notification" => None,
+            "SubscriptionConfirmation" if outline.message.is_some() => {
+                Some(Control::SubscriptionConfirmation)
+            }
+            "UnsubscribeConfirmation" if outline.message.is_some() => Some(Control::UnsubscribeConfirmation),
+            _ => return self.malformed(unknown_shape(outline, object), wrapping, object),
+        };
+        if let Some(control) = control {
+            return self.tell(Outcome::Control(control));
         }
         match text_of(outline.message) {
             None => self.malformed(Reason::WrongType("Message is no text".to_owned()), wrapping, object),
@@ -494,6 +642,8 @@ impl Walk<'_> {
             Some(wrapping) => self.message(text, wrapping),
             None => self.too_many_wraps(wrapping, object),
         }
+        // What breaks off inside is no sign that what is around it does.
+        self.ends_cut_off = false;
     }
 
     /// An EventBridge event whose detail is no record that fits.
@@ -515,6 +665,12 @@ impl Walk<'_> {
         let inner = Outline::of(detail);
         if detail.starts_with(b"[") || inner.is_record() || inner.is_envelope() {
             return self.wrapped_text(detail, wrapping, object);
+        }
+        if &*detail_type == "Object Created" {
+            return self.object_created(outline, wrapping, object);
+        }
+        if &*text_of(outline.source).unwrap_or_default() == S3_EVENTS {
+            return self.tell(Outcome::Control(Control::S3Other));
         }
         self.malformed(Reason::OtherEvent(quoted(&detail_type)), wrapping, object);
     }
@@ -556,19 +712,28 @@ fn what_is_wrong_with(piece: &[u8]) -> Reason {
     }
 }
 
-/// Which of the shapes that are known and not understood an object has.
-fn unknown_shape(outline: &Outline<'_>, object: &[u8]) -> Reason {
-    if outline.message_type.is_some() {
-        return Reason::CloudWatchLogs;
+/// What an object is that carries no event and wants none.
+fn control_of(outline: &Outline<'_>) -> Option<Control> {
+    if outline.is_logs_check() {
+        return Some(Control::LogsCheck);
     }
+    let is_test = text_of(outline.s3_event).is_some_and(|event| &*event == "s3:TestEvent");
+    is_test.then_some(Control::S3Test)
+}
+
+/// Why an object that is neither a record nor an envelope is not understood.
+fn unknown_shape(outline: &Outline<'_>, object: &[u8]) -> Reason {
     if outline.digest.is_some() {
         return Reason::Digest;
     }
-    if outline.s3_bucket.is_some() {
-        return Reason::TrailNotification;
-    }
-    match text_of(outline.s3_event) {
-        Some(event) if &*event == "s3:TestEvent" => Reason::S3TestEvent,
-        _ => Reason::UnknownShape(quoted(&String::from_utf8_lossy(first_name(object).unwrap_or_default()))),
+    Reason::UnknownShape(quoted(&String::from_utf8_lossy(first_name(object).unwrap_or_default())))
+}
+
+/// The record in the text of an EventBridge event; any other text as it is.
+fn without_bridge(text: &[u8]) -> &[u8] {
+    let outline = Outline::of(text);
+    match outline.detail {
+        Some(detail) if !outline.is_record() => detail,
+        _ => text,
     }
 }

@@ -48,6 +48,7 @@ impl DirectEvent {
             shared_id: None,
             recipient: Some(key.account()),
             logged_region: None,
+            from_history: false,
             principal: None,
             session: None,
             invoked_by: None,

@@ -44,23 +44,26 @@ pub(crate) fn observe<'a>(
     now: EventTime,
     limits: &Limits,
 ) -> Result<KmsRecord<'a>, Refusal> {
-    let event_id = identity("eventID", &record.event_id)?.ok_or(Reason::Missing("eventID"))?;
+    let headings = Headings {
+        event_id: &record.event_id,
+        event_name: &record.event_name,
+        event_time: &record.event_time,
+        recipient: &record.recipient,
+        region: &record.region,
+        error_code: &record.error_code,
+    };
     let shared_id = identity("sharedEventID", &record.shared_id)?;
-    let operation = record.event_name.given().ok_or(Reason::Missing("eventName"))?;
-    let time = event_time(record.event_time.given().ok_or(Reason::Missing("eventTime"))?)?;
-    let recipient = recipient(record, vouched)?;
-    refuse_future(time, now, limits)?;
-
-    let error_code = record.error_code.given().map(|code| cut(code, bounds::ERROR_CODE));
+    let Head { event_id, operation, time, recipient, region, error_code } =
+        head(headings, vouched, now, limits)?;
     let mut kms = KmsRecord {
-        operation: cut(operation, bounds::OPERATION),
+        operation,
         event_id,
         // An endpoint's event has the shared id of the call itself, which it must not push out of the count.
         shared_id: shared_id.filter(|_| !is_endpoint_event(record)),
         request_id: record.request_id.given().map(|id| cut(id, bounds::ID)),
         time,
         recipient,
-        region: region(record, vouched)?,
+        region,
         succeeded: error_code.is_none(),
         error_code,
         read_only: record.read_only.0,
@@ -69,8 +72,8 @@ pub(crate) fn observe<'a>(
         observations: Vec::new(),
         unresolved: Vec::new(),
     };
-    if tells_of_a_call(record) {
-        match table.meaning(operation) {
+    if tells_of_a_call(&record.event_type, &record.event_category) {
+        match table.meaning(&record.event_name) {
             Some(Meaning::InUse) => observe_use(record, &mut kms)?,
             Some(Meaning::Change(change)) if kms.succeeded => observe_change(change, record, &mut kms)?,
             Some(Meaning::Change(_) | Meaning::NotInUse) => {}
@@ -78,6 +81,54 @@ pub(crate) fn observe<'a>(
         }
     }
     Ok(kms)
+}
+
+/// What every record that is looked at has to say: the members' texts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Headings<'a> {
+    pub(crate) event_id: &'a str,
+    pub(crate) event_name: &'a str,
+    pub(crate) event_time: &'a str,
+    pub(crate) recipient: &'a str,
+    pub(crate) region: &'a str,
+    pub(crate) error_code: &'a str,
+}
+
+/// The same, understood and within its bounds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head<'a> {
+    pub(crate) event_id: &'a str,
+    pub(crate) operation: &'a str,
+    pub(crate) time: EventTime,
+    pub(crate) recipient: Option<AccountId>,
+    pub(crate) region: Option<Region>,
+    pub(crate) error_code: Option<&'a str>,
+}
+
+/// What a record says of itself, or why it cannot be applied.
+pub(crate) fn head<'a>(
+    said: Headings<'a>,
+    vouched: Vouched<'_>,
+    now: EventTime,
+    limits: &Limits,
+) -> Result<Head<'a>, Refusal> {
+    let event_id = identity("eventID", said.event_id)?.ok_or(Reason::Missing("eventID"))?;
+    let operation = given(said.event_name).ok_or(Reason::Missing("eventName"))?;
+    let time = event_time(given(said.event_time).ok_or(Reason::Missing("eventTime"))?)?;
+    let recipient = recipient(said.recipient, vouched)?;
+    refuse_future(time, now, limits)?;
+    Ok(Head {
+        event_id,
+        operation: cut(operation, bounds::OPERATION),
+        time,
+        recipient,
+        region: region(said.region, vouched)?,
+        error_code: given(said.error_code).map(|code| cut(code, bounds::ERROR_CODE)),
+    })
+}
+
+fn given(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
 }
 
 /// An id that tells events apart, or none. It is refused rather than cut: cut, two could be the same.
@@ -95,8 +146,7 @@ pub(crate) fn event_time(text: &str) -> Result<EventTime, Reason> {
 }
 
 /// The account that logged the record. What an envelope vouches for must not be contradicted.
-fn recipient(record: &Record<'_>, vouched: Vouched<'_>) -> Result<Option<AccountId>, Reason> {
-    let inner = &*record.recipient;
+fn recipient(inner: &str, vouched: Vouched<'_>) -> Result<Option<AccountId>, Reason> {
     if !inner.is_empty() && !vouched.account.is_empty() && inner != vouched.account {
         return Err(Reason::AccountMismatch { envelope: quoted(vouched.account), inner: quoted(inner) });
     }
@@ -104,8 +154,8 @@ fn recipient(record: &Record<'_>, vouched: Vouched<'_>) -> Result<Option<Account
     Ok(account.parse().ok())
 }
 
-fn region(record: &Record<'_>, vouched: Vouched<'_>) -> Result<Option<Region>, Reason> {
-    let name = record.region.given().unwrap_or(vouched.region);
+fn region(inner: &str, vouched: Vouched<'_>) -> Result<Option<Region>, Reason> {
+    let name = given(inner).unwrap_or(vouched.region);
     match name.parse() {
         Ok(region) => Ok(Some(region)),
         Err(ParseRegionError::TooMany) => Err(Reason::RegionsExhausted(quoted(name))),
@@ -126,9 +176,10 @@ fn is_endpoint_event(record: &Record<'_>) -> bool {
     &*record.event_type == "AwsVpceEvent"
 }
 
-fn tells_of_a_call(record: &Record<'_>) -> bool {
-    let is_other_type = matches!(&*record.event_type, "AwsVpceEvent" | "AwsCloudTrailInsight");
-    let is_other_category = matches!(&*record.event_category, "NetworkActivity" | "Insight");
+/// Whether records of this type and category tell of a call, not of its passage through an endpoint or of statistics.
+pub(crate) fn tells_of_a_call(event_type: &str, event_category: &str) -> bool {
+    let is_other_type = matches!(event_type, "AwsVpceEvent" | "AwsCloudTrailInsight");
+    let is_other_category = matches!(event_category, "NetworkActivity" | "Insight");
     !is_other_type && !is_other_category
 }
 
@@ -184,14 +235,14 @@ fn note_unresolved<'a>(named: &Named<'a>, kind: Kind, kms: &mut KmsRecord<'a>) {
 }
 
 /// What does not differ between the keys of a record.
-struct Caller<'a> {
-    principal: Option<&'a str>,
+pub(crate) struct Caller<'a> {
+    pub(crate) principal: Option<&'a str>,
     session: Option<&'a str>,
     invoked_by: Option<&'a str>,
 }
 
 impl<'a> Caller<'a> {
-    fn of(user: &'a UserIdentity<'_>) -> Self {
+    pub(crate) fn of(user: &'a UserIdentity<'_>) -> Self {
         // The ARN of a session ends in a name that its caller chose; who issued the session is the stable name.
         let principal = user.session.issuer.arn.given().or_else(|| user.arn.given());
         Self {
@@ -225,6 +276,7 @@ fn observation<'a>(
         shared_id: kms.shared_id,
         recipient: kms.recipient,
         logged_region: kms.region.filter(|&region| region != key.region()),
+        from_history: false,
         principal: caller.principal,
         session: caller.session,
         invoked_by: caller.invoked_by,

@@ -2,6 +2,7 @@
 
 use dormouse_model::{EventTime, ParseKeyError};
 
+use crate::AggregateError;
 use crate::bounds::{QUOTED, cut};
 use crate::gzip::GzipError;
 
@@ -39,35 +40,23 @@ pub enum Reason {
     /// An EventBridge event about something else; its `detail-type`.
     #[error("an EventBridge event that holds no record: {0:?}")]
     OtherEvent(String),
-    /// One of KMS's own EventBridge events, but not from KMS; its `source`.
-    #[error("an event that only KMS may send came from {0:?}")]
+    /// An EventBridge event of KMS's or S3's own, but from somebody else; its `source`.
+    #[error("an event that only AWS may send came from {0:?}")]
     ForgedEvent(String),
-    /// A notification about S3 objects.
-    #[error("a notification about an S3 object, which this version does not fetch")]
-    S3Notification,
-    /// What S3 sends when its notifications are set up.
-    #[error("the test event that S3 sends when notifications are set up")]
-    S3TestEvent,
-    /// CloudTrail's own notification about a new trail object.
-    #[error("CloudTrail's notification about a trail object, which this version does not fetch")]
-    TrailNotification,
     /// A digest file of a trail.
     #[error("a digest file of a trail, not a log")]
     Digest,
-    /// A batch of a CloudWatch Logs subscription.
-    #[error("a batch of a CloudWatch Logs subscription, which this version does not unpack")]
-    CloudWatchLogs,
-    /// An aggregated Kinesis record.
-    #[error("an aggregated Kinesis record, which this version does not unpack")]
-    Aggregated,
-    /// SNS asks to confirm a subscription, or says that one has ended; its `Type`.
-    #[error("an SNS message of the type {0:?}, not a notification")]
-    SnsControl(String),
+    /// An aggregated Kinesis record that cannot be taken apart.
+    #[error("{0}")]
+    Aggregate(#[from] AggregateError),
+    /// An announcement of an object that cannot be fetched by what it says; what is missing or impossible.
+    #[error("an announcement of an object without a {0} that can be one")]
+    Announcement(&'static str),
     /// A member has a value of another type than expected.
     #[error("a value of the wrong type: {0}")]
     WrongType(String),
-    /// A KMS record without this member.
-    #[error("a KMS record without {0}")]
+    /// A record of KMS, or about what delivers events, without this member.
+    #[error("a record without {0}")]
     Missing(&'static str),
     /// An id longer than any that AWS writes; the member's name.
     #[error("{0} is longer than 128 bytes")]
@@ -112,13 +101,9 @@ impl Reason {
             Self::UnknownShape(_) => "unknown_shape",
             Self::OtherEvent(_) => "other_event",
             Self::ForgedEvent(_) => "forged_event",
-            Self::S3Notification => "s3_notification",
-            Self::S3TestEvent => "s3_test_event",
-            Self::TrailNotification => "trail_notification",
             Self::Digest => "trail_digest",
-            Self::CloudWatchLogs => "cloudwatch_logs",
-            Self::Aggregated => "kinesis_aggregate",
-            Self::SnsControl(_) => "sns_control",
+            Self::Aggregate(error) => error.code(),
+            Self::Announcement(_) => "bad_announcement",
             Self::WrongType(_) => "wrong_type",
             Self::Missing("eventID") => "no_event_id",
             Self::Missing("eventName") => "no_event_name",

@@ -15,6 +15,8 @@ use crate::{Evidence, Judge, KeyState, Ledger, Registers, Trace, Verdict};
 pub enum Source {
     /// Events as they happen.
     Stream,
+    /// A trail's history, read by `dormouse backfill`.
+    Backfill,
     /// Files given to `dormouse replay`.
     Replay,
 }
@@ -167,7 +169,7 @@ impl UseDocument {
             source_ip: texts.source_ip.map(String::from),
             event_id: evidence.rank().event_id.to_string(),
             encryption_context: (!context.is_empty()).then_some(context),
-            source,
+            source: if texts.from_history { Source::Backfill } else { source },
         }
     }
 }

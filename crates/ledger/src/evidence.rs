@@ -105,6 +105,9 @@ pub struct EvidenceTexts {
     pub source_ip: Option<Box<str>>,
     /// Why it failed; attempts only.
     pub error_code: Option<Box<str>>,
+    /// It was read from a trail's history.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub from_history: bool,
     /// The encryption context.
     pub context: Vec<(Box<str>, Box<str>)>,
 }
@@ -122,6 +125,7 @@ impl Evidence {
             texts.invoked_by.as_deref(),
             texts.source_ip.as_deref(),
             texts.error_code.as_deref(),
+            texts.from_history.then_some(""),
         ];
         packed.pack(fixed, context);
         Self(Box::new(Inner { rank, texts: packed }))
@@ -150,7 +154,7 @@ impl Trace for Evidence {
     }
 }
 
-/// The six fixed texts and the pairs of the context, one behind the other, and where each ends.
+/// The six fixed texts, an empty one as a mark of history, and the pairs of the context, one behind the other, and where each ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct PackedTexts {
     text: String,
@@ -169,11 +173,12 @@ impl PackedTexts {
             observation.invoked_by,
             observation.source_ip,
             observation.error_code,
+            observation.from_history.then_some(""),
         ];
         self.pack(fixed, observation.context.iter().copied());
     }
 
-    fn pack<'a>(&mut self, fixed: [Option<&str>; 6], context: impl Iterator<Item = (&'a str, &'a str)>) {
+    fn pack<'a>(&mut self, fixed: [Option<&str>; 7], context: impl Iterator<Item = (&'a str, &'a str)>) {
         self.text.clear();
         self.ends.clear();
         for text in fixed {
@@ -210,6 +215,7 @@ impl PackedTexts {
             invoked_by: next(),
             source_ip: next(),
             error_code: next(),
+            from_history: next().is_some(),
             context: std::iter::from_fn(|| next().zip(next())).collect(),
         }
     }

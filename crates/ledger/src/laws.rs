@@ -36,6 +36,7 @@ impl Event {
             shared_id: self.shared.as_deref(),
             recipient: self.recipient.parse().ok(),
             logged_region: None,
+            from_history: false,
             principal: self.principal,
             session: None,
             invoked_by: None,

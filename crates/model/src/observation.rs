@@ -156,6 +156,8 @@ pub struct Observation<'a> {
     pub change: Option<Change>,
     /// For changes: what that does to the key's registers.
     pub effects: Vec<Effect<'a>>,
+    /// It was read from a trail's history, and not as it happened.
+    pub from_history: bool,
     /// Whether it takes part in counting. KMS's own events state what CloudTrail says, too, and do not.
     pub counted: bool,
 }

@@ -4,12 +4,12 @@
 //! bytes. What the id window decided stands in the header, one byte an observation, so that reading an epoch again after
 //! a crash repeats exactly what was done with it the first time.
 
-use dormouse_ledger::{Copies, Counting, Identity, Remembered, Tally};
-use dormouse_model::{AccountId, EventTime, Observation};
+use dormouse_ledger::{CellShift, Copies, Counting, Identity, PipeChange, Remembered, Seen, Tally};
+use dormouse_model::{AccountId, Checkpoint, EventTime, Observation, Place, SourceMark};
 use serde::{Deserialize, Serialize};
 
 /// The format of epochs; a change of any encoded type needs a new number, and a reader for the old one.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// Everything in an epoch but the observations.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -25,6 +25,16 @@ pub struct Header<'a> {
     /// Calls that were not understood, but are no errors.
     #[serde(borrow)]
     pub unknowns: Vec<Unknown<'a>>,
+    /// How far sources have come, by the source's name.
+    pub checkpoints: Vec<(&'a str, Checkpoint)>,
+    /// What sources said of their completeness.
+    pub marks: Vec<(&'a str, SourceMark)>,
+    /// What arrived through which source from which place.
+    pub seen: Vec<(&'a str, Place, Seen)>,
+    /// Changes of what delivers events.
+    pub pipe: Vec<(Place, PipeChange)>,
+    /// Cells whose history was read. The evidence is among the observations.
+    pub cells: Vec<CellShift>,
     /// For each observation, in order, what was decided about it.
     pub decisions: &'a [u8],
 }
@@ -84,8 +94,14 @@ pub fn encode(header: &Header<'_>, observations: &[&[u8]]) -> Result<Vec<u8>, Ep
 
 /// The header and the bytes of the observations.
 pub fn decode(body: &[u8]) -> Result<(Header<'_>, Observations<'_>), EpochError> {
-    let Some((&FORMAT, body)) = body.split_first() else {
-        return Err(EpochError("unknown format".into()));
+    let body = match body.split_first() {
+        Some((&FORMAT, body)) => body,
+        Some((&1, _)) => {
+            let what = "it was written by an older build, which did not stop in order; start that build once more and \
+                        stop it, then start this one";
+            return Err(EpochError(what.into()));
+        }
+        _ => return Err(EpochError("unknown format".into())),
     };
     let (header, rest): (Header<'_>, _) = postcard::take_from_bytes(body)?;
     let decisions = header.decisions;

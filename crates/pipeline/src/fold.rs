@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use dormouse_ledger::{AliasName, Delta, IdWindow, Ledger, Rank};
-use dormouse_model::KeyArn;
+use dormouse_ledger::{AliasName, CoverageRows, Delta, IdWindow, Ledger, Rank};
+use dormouse_model::{Checkpoint, KeyArn};
 use dormouse_store::{Fold, FoldedKey, Totals};
 
 /// The rows that take the tables to epoch `upto`. The ledger must hold exactly the epochs up to it.
@@ -16,6 +16,7 @@ pub fn prepare(
     ledger: &Ledger<Rank>,
     window: &IdWindow,
     totals: Totals,
+    (coverage, checkpoints): (CoverageRows, Vec<(Box<str>, Checkpoint)>),
 ) -> Fold {
     // An ARN that was tried when there was no room for more of them has no row.
     let row = |&key: &KeyArn| ledger.get(key).map(|state| FoldedKey { key, state });
@@ -29,5 +30,7 @@ pub fn prepare(
         floor: window.floor(),
         window: window.len(),
         totals,
+        coverage,
+        checkpoints,
     }
 }

@@ -6,12 +6,14 @@
 
 use std::sync::Arc;
 
-use dormouse_cloudtrail::{Bad, BadClass, Decoder, KmsRecord, Outcome};
-use dormouse_ledger::{Identity, Mark, Tally};
-use dormouse_model::{AccountId, Clock, EventTime, Observation, is_read_only_name};
+use dormouse_cloudtrail::{Bad, BadClass, Decoder, KmsRecord, Outcome, PipeRecord, PipeService};
+use dormouse_ledger::{Identity, Mark, PipeChange, Seen, Tally};
+use dormouse_model::{
+    AccountId, Checkpoint, Clock, EventTime, Observation, Place, SourceMark, is_read_only_name,
+};
 use dormouse_sources::{Acknowledge, Batch, Intake, Receipt};
 use dormouse_store::Quarantined;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::epoch;
 
@@ -49,12 +51,22 @@ pub(crate) struct Decoded {
     pub records: Vec<RecordMark>,
     pub tally: Tally,
     pub received: Vec<AccountId>,
+    /// What arrived from which place.
+    pub seen: Vec<(Place, Seen)>,
+    /// Changes of what delivers events.
+    pub pipe: Vec<(Place, PipeChange)>,
     pub unknowns: Vec<OwnedUnknown>,
     /// Messages of which something could not be applied.
     pub poison: Vec<Poison>,
     /// To be acknowledged when this is durable.
     pub receipts: Vec<Receipt>,
     pub acks: Arc<dyn Acknowledge>,
+    /// How far the source has come with this.
+    pub checkpoint: Option<Checkpoint>,
+    /// What the source says of its completeness.
+    pub mark: Option<SourceMark>,
+    /// Who waits until the receipts are told.
+    pub settled: Option<oneshot::Sender<()>>,
     /// The quarantined message this is another try of.
     pub retried: Option<i64>,
     pub _in_flight: Option<OwnedSemaphorePermit>,
@@ -72,6 +84,8 @@ pub(crate) struct Poison {
 pub(crate) struct RecordMark {
     pub observations: usize,
     pub several: Option<Identity>,
+    /// Where it was logged.
+    pub place: Option<Place>,
 }
 
 /// An [`epoch::Unknown`] that outlives its message.
@@ -81,7 +95,7 @@ pub(crate) enum OwnedUnknown {
 }
 
 impl Decoded {
-    fn new(source: Arc<str>, acks: Arc<dyn Acknowledge>) -> Self {
+    pub(crate) fn new(source: Arc<str>, acks: Arc<dyn Acknowledge>) -> Self {
         Self {
             source,
             observations: Vec::new(),
@@ -89,22 +103,30 @@ impl Decoded {
             records: Vec::new(),
             tally: Tally::default(),
             received: Vec::new(),
+            seen: Vec::new(),
+            pipe: Vec::new(),
             unknowns: Vec::new(),
             poison: Vec::new(),
             receipts: Vec::new(),
             acks,
+            checkpoint: None,
+            mark: None,
+            settled: None,
             retried: None,
             _in_flight: None,
         }
     }
 
-    fn add_kms(&mut self, record: &KmsRecord<'_>) {
+    pub(crate) fn add_kms(&mut self, record: &KmsRecord<'_>) {
         self.tally.read += 1;
         self.tally.kms += 1;
         if let Some(account) = record.recipient
             && !self.received.contains(&account)
         {
             self.received.push(account);
+        }
+        if let (Some(account), Some(region)) = (record.recipient, record.region) {
+            self.note_seen(Place { account, region }, record.time);
         }
         if record.unknown_operation {
             let holds_back = record.succeeded && !is_read_only_name(record.operation);
@@ -122,6 +144,35 @@ impl Decoded {
         self.add_observations(&record.observations);
     }
 
+    /// Most batches come from few places, and neighbours from the same one.
+    fn note_seen(&mut self, place: Place, at: EventTime) {
+        let seen = Seen { first: at, last: at, records: 1 };
+        match self.seen.iter_mut().rev().find(|(known, _)| *known == place) {
+            Some((_, before)) => *before = before.plus(seen),
+            None => self.seen.push((place, seen)),
+        }
+    }
+
+    /// A record about what delivers events. It is another service's, and counts as such.
+    pub(crate) fn add_pipe(&mut self, record: &PipeRecord<'_>) {
+        self.tally.read += 1;
+        let (Some(account), Some(region)) = (record.recipient, record.region) else { return };
+        let service = match record.service {
+            PipeService::CloudTrail => "cloudtrail.amazonaws.com",
+            PipeService::EventBridge => "events.amazonaws.com",
+        };
+        let change = PipeChange {
+            at: record.time,
+            event_id: record.event_id.into(),
+            service: service.into(),
+            operation: record.operation.into(),
+            principal: record.principal.map(Box::from),
+            subject: record.subject.map(Box::from),
+            error_code: record.error_code.map(Box::from),
+        };
+        self.pipe.push((Place { account, region }, change));
+    }
+
     fn add_observations(&mut self, observations: &[Observation<'_>]) {
         let first = self.marks.len();
         for observation in observations {
@@ -133,7 +184,8 @@ impl Decoded {
         let count = self.marks.len() - first;
         if count > 0 {
             let several = if count > 1 { Identity::of_record(observations) } else { None };
-            self.records.push(RecordMark { observations: count, several });
+            let place = observations.first().map(Observation::place);
+            self.records.push(RecordMark { observations: count, several, place });
         }
     }
 
@@ -218,7 +270,8 @@ impl PipelineIntake {
         let now = self.clock.now_seconds();
         let mut first_bad: Option<FirstBad> = None;
         self.decoder.decode(body, now, &mut |outcome| match outcome {
-            Outcome::Other | Outcome::Pipe(_) => decoded.tally.read += 1,
+            Outcome::Other => decoded.tally.read += 1,
+            Outcome::Pipe(record) => decoded.add_pipe(record),
             Outcome::Announced(_) | Outcome::Control(_) => {}
             Outcome::Kms(record) => decoded.add_kms(record),
             Outcome::Direct(observation) => decoded.add_direct(observation),
@@ -247,6 +300,17 @@ impl PipelineIntake {
             }
         }
         decoded
+    }
+
+    /// What was read by position and can neither be applied nor kept must be read again, and nothing behind it may move
+    /// the position on meanwhile: such a batch is waited for.
+    fn watch_if_it_can_stand_still(&self, decoded: &mut Decoded) -> Option<oneshot::Receiver<()>> {
+        if decoded.checkpoint.is_none() || decoded.poison.is_empty() {
+            return None;
+        }
+        let (settled, told) = oneshot::channel();
+        decoded.settled = Some(settled);
+        Some(told)
     }
 
     /// Decodes a message from the quarantine once more. Its records were counted when it first came.
@@ -285,7 +349,19 @@ impl Intake for PipelineIntake {
         let in_flight = permit.ok();
         let mut decoded = self.decode_batch(&batch);
         decoded._in_flight = in_flight;
+        decoded.checkpoint = batch.checkpoint;
+        let settled = self.watch_if_it_can_stand_still(&mut decoded);
         // After the pipeline has stopped nothing is acknowledged, so the source delivers it again.
+        let _ = self.out.send(decoded);
+        if let Some(settled) = settled {
+            // An error means that the pipeline has stopped.
+            let _ = settled.await;
+        }
+    }
+
+    fn note(&self, source: &Arc<str>, mark: SourceMark) {
+        let mut decoded = Decoded::new(Arc::clone(source), Arc::new(NobodyToTell));
+        decoded.mark = Some(mark);
         let _ = self.out.send(decoded);
     }
 }

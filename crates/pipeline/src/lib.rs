@@ -18,14 +18,18 @@
 //! * [`fold`]: the delta becomes rows
 //! * [`recover`]: a start from the store
 //! * [`run`]: the loop that does all this in order
+//! * [`history`]: cells of a trail's history come in
+//! * [`checkpoints`]: how far sources have come
 //! * [`control`]: what a person can have done meanwhile
 //! * [`Metrics`]: what is measured
 //! * [`view`]: what is known, read from the running pipeline or from a store that another process may be writing
 
 pub mod apply;
+pub mod checkpoints;
 pub mod control;
 pub mod epoch;
 pub mod fold;
+pub mod history;
 pub mod intake;
 mod metrics;
 mod recent;
@@ -37,7 +41,8 @@ mod tests;
 pub mod view;
 
 pub use control::{Control, QuarantineAction, QuarantineOutcome};
+pub use history::{CellEvidence, HistoryIntake};
 pub use intake::{OnPoison, PipelineIntake};
 pub use metrics::Metrics;
-pub use run::{Pipeline, PipelineError, PipelineOptions, Progress};
+pub use run::{CheckpointView, Pipeline, PipelineError, PipelineOptions, Progress};
 pub use view::{LiveView, StoreView, read_store};

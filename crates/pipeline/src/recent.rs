@@ -7,8 +7,8 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use dormouse_ledger::{Delta, DeltaKey, Tally};
-use dormouse_model::KeyArn;
-use dormouse_store::Totals;
+use dormouse_model::{Cell, KeyArn};
+use dormouse_store::{CellCounts, Totals};
 
 /// What changed since the tables were last written, and what they are being written from now.
 #[derive(Debug, Default)]
@@ -53,6 +53,24 @@ impl Recent {
     pub(crate) fn of_key(&self, key: KeyArn) -> (Option<&DeltaKey>, Option<&DeltaKey>) {
         let folding = self.folding.as_ref().and_then(|(_, delta)| delta.keys.get(&key));
         (folding, self.delta.keys.get(&key))
+    }
+
+    /// Adds what the tables lack of a cell to what they have, if they go up to this epoch; false if they are of another
+    /// moment.
+    pub(crate) fn add_cell(&self, cell: Cell, tables: u64, counts: &mut CellCounts) -> bool {
+        let Some(cover) = self.positions().cover(tables) else {
+            return false;
+        };
+        let folding = self.folding.as_ref().filter(|_| cover == Cover::NotTheFold);
+        for delta in folding.map(|(_, delta)| &**delta).into_iter().chain([&self.delta]) {
+            for (key, changed) in &delta.keys {
+                if let Some(more) = changed.activity.days.get(&(cell.day, cell.place)) {
+                    let known = counts.entry(*key).or_default();
+                    *known = known.plus(*more);
+                }
+            }
+        }
+        true
     }
 
     /// What became of the records since the store was made.

@@ -1,14 +1,39 @@
 //! A start from the store: the tables, then the journal's tail.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use dormouse_ledger::{Bounds, Copies, IdWindow, Identity, Ledger, Rank};
+use dormouse_ledger::{Bounds, Copies, Coverage, IdWindow, Identity, Ledger, Rank};
 use dormouse_store::{Store, Totals};
 
-use crate::apply::apply;
+use crate::apply::{Targets, apply};
+use crate::checkpoints::Checkpoints;
 use crate::epoch::{self, EpochError};
 use crate::recent::{Recent, SharedRecent};
 use crate::run::PipelineError;
+
+/// Something that one task writes and others read.
+#[derive(Debug, Default)]
+pub(crate) struct Shared<T>(Arc<RwLock<T>>);
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Shared<T> {
+    fn new(value: T) -> Self {
+        Self(Arc::new(RwLock::new(value)))
+    }
+
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Everything the pipeline keeps in memory.
 pub(crate) struct State {
@@ -16,6 +41,10 @@ pub(crate) struct State {
     pub window: IdWindow,
     /// What the tables lack.
     pub recent: SharedRecent,
+    /// What was received, and what history proves.
+    pub coverage: Shared<Coverage>,
+    /// How far sources have come.
+    pub checkpoints: Shared<Checkpoints>,
     pub last_seq: u64,
     /// Bytes of journal since the last fold.
     pub unfolded_bytes: usize,
@@ -28,6 +57,8 @@ impl State {
             ledger: Arc::new(Ledger::new(Bounds::default())),
             window: IdWindow::new(1),
             recent: SharedRecent::default(),
+            coverage: Shared::default(),
+            checkpoints: Shared::default(),
             last_seq: 0,
             unfolded_bytes: 0,
         }
@@ -61,6 +92,8 @@ pub(crate) fn recover(store: &dyn Store, bounds: Bounds, id_bound: usize) -> Res
         ledger: Arc::new(ledger),
         window,
         recent: SharedRecent::new(Recent::new(loaded.folded, loaded.totals)),
+        coverage: Shared::new(Coverage::restore(loaded.coverage)),
+        checkpoints: Shared::new(Checkpoints::restore(loaded.checkpoints)),
         last_seq: loaded.last_seq,
         unfolded_bytes: 0,
     };
@@ -83,7 +116,14 @@ impl State {
     pub(crate) fn apply(&mut self, body: &[u8]) -> Result<(), EpochError> {
         let mut recent = self.recent.write();
         let Recent { delta, totals, .. } = &mut *recent;
-        apply(body, &self.ledger, delta, &mut totals.unknowns)?;
+        let targets = Targets {
+            ledger: &self.ledger,
+            delta,
+            unknowns: &mut totals.unknowns,
+            coverage: &mut self.coverage.write(),
+            checkpoints: &mut self.checkpoints.write(),
+        };
+        apply(body, targets)?;
         self.unfolded_bytes += body.len();
         Ok(())
     }

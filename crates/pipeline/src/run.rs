@@ -17,14 +17,16 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::checkpoints::Checkpoints;
 use crate::control::{Control, QuarantineAction, QuarantineOutcome, Request};
 use crate::epoch::EpochError;
 use crate::fold;
+use crate::history::{self, HistoryIntake, Submitted};
 use crate::intake::{Decoded, OnPoison, PipelineIntake};
 use crate::metrics::{Metrics, Observed, observe};
 use crate::recent::SharedRecent;
-use crate::recover::{State, recover};
-use crate::seal::{Sealed, seal};
+use crate::recover::{Shared, State, recover};
+use crate::seal::{History, Sealed, seal, seal_history};
 use crate::view::LiveView;
 
 /// How the pipeline works; the defaults suit everyone who has not measured.
@@ -177,11 +179,24 @@ pub struct Pipeline {
     batches: mpsc::UnboundedReceiver<Decoded>,
     requests: mpsc::Receiver<Request>,
     control: Control,
+    cells: mpsc::Receiver<Submitted>,
+    history: HistoryIntake,
     intake: PipelineIntake,
     progress: Arc<Progress>,
     options: PipelineOptions,
     folding: Option<JoinHandle<Result<Duration, PipelineError>>>,
     last_fold: Instant,
+}
+
+/// How far sources have come.
+#[derive(Clone, Debug)]
+pub struct CheckpointView(Shared<Checkpoints>);
+
+impl CheckpointView {
+    /// How far this source has come.
+    pub fn of_source(&self, source: &str) -> Vec<dormouse_model::Checkpoint> {
+        self.0.read().of_source(source)
+    }
 }
 
 /// What moves to the blocking threads and back.
@@ -194,6 +209,8 @@ struct Core {
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// How many of them are tried at once.
 const RETRY_BATCH: usize = 100;
+/// How often tables and memory are looked at again because a fold passed between the two looks.
+const MOST_LOOKS: u32 = 20;
 /// How long a refused commit waits before the next try: from the first to the longest.
 const COMMIT_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -221,8 +238,20 @@ impl Pipeline {
         let progress = Arc::new(Progress::new(state.current_totals().tally)?);
         let core = Core { store, state };
         let (control, requests) = Control::channel();
-        let last_fold = Instant::now();
-        Ok(Self { core, batches, requests, control, intake, progress, options, folding: None, last_fold })
+        let (history, cells) = HistoryIntake::channel(core.state.coverage.clone());
+        Ok(Self {
+            core,
+            batches,
+            requests,
+            control,
+            cells,
+            history,
+            intake,
+            progress,
+            options,
+            folding: None,
+            last_fold: Instant::now(),
+        })
     }
 
     /// A way in for one source.
@@ -245,11 +274,22 @@ impl Pipeline {
         self.control.clone()
     }
 
+    /// A way in for history.
+    pub fn history(&self) -> HistoryIntake {
+        self.history.clone()
+    }
+
+    /// How far sources have come, now and while it runs.
+    pub fn checkpoints(&self) -> CheckpointView {
+        CheckpointView(self.core.state.checkpoints.clone())
+    }
+
     /// What is known now, for as long as the pipeline lives and after it. `readers` are those of its store.
     pub fn view(&self, readers: Readers, idle_after_seconds: u32) -> LiveView {
         let state = &self.core.state;
         let (ledger, recent) = (Arc::clone(&state.ledger), state.recent.clone());
-        LiveView::new(ledger, recent, readers, Arc::clone(&self.intake.clock), idle_after_seconds)
+        let coverage = state.coverage.clone();
+        LiveView::new(ledger, recent, coverage, readers, Arc::clone(&self.intake.clock), idle_after_seconds)
     }
 
     /// Works until `stop`, then commits what has come in, writes the tables and returns the counters. Stop it after the
@@ -265,6 +305,13 @@ impl Pipeline {
                 first = self.batches.recv() => self.gather(first).await,
                 Some(request) = self.requests.recv() => {
                     self.answer(request, &stop).await?;
+                    continue;
+                }
+                Some(first) = self.cells.recv() => {
+                    if !self.commit_history(first, &stop).await? {
+                        break;
+                    }
+                    self.fold_if_due().await?;
                     continue;
                 }
                 _ = retries.tick() => self.due_for_retry().await?,
@@ -360,7 +407,39 @@ impl Pipeline {
         stop: &CancellationToken,
     ) -> Result<bool, PipelineError> {
         let now = self.intake.clock.now_seconds();
-        let mut sealed = Some(self.core_blocking(move |core| core.seal(now, batches)).await??);
+        let sealed = self.core_blocking(move |core| core.seal(now, batches)).await??;
+        self.commit_sealed(sealed, stop).await
+    }
+
+    /// Commits the first cell and those that wait behind it. False if they had to be given up at the stop.
+    async fn commit_history(
+        &mut self,
+        first: Submitted,
+        stop: &CancellationToken,
+    ) -> Result<bool, PipelineError> {
+        let mut next = Some(first);
+        while let Some(first) = next.take() {
+            let (history, answers, left) = history::gather(first, &mut self.cells);
+            next = left;
+            let now = self.intake.clock.now_seconds();
+            let sealed = self.core_blocking(move |core| core.seal_history(now, history)).await??;
+            if !self.commit_sealed(sealed, stop).await? {
+                return Ok(false);
+            }
+            for answer in answers {
+                // Who asked may have gone.
+                let _ = answer.send(());
+            }
+        }
+        Ok(true)
+    }
+
+    async fn commit_sealed(
+        &mut self,
+        sealed: Sealed,
+        stop: &CancellationToken,
+    ) -> Result<bool, PipelineError> {
+        let mut sealed = Some(sealed);
         let mut wait = COMMIT_BACKOFF.0;
         while let Some(epoch) = sealed.take() {
             let began = Instant::now();
@@ -426,14 +505,11 @@ impl Pipeline {
             self.finish_fold().await?;
         }
         let state = &self.core.state;
-        let (keys, is_empty) = {
-            let recent = state.recent.read();
-            (recent.delta.keys.len(), recent.delta.is_empty())
-        };
+        let keys = state.recent.read().delta.keys.len();
         let is_due = self.last_fold.elapsed() >= self.options.fold_interval
             || keys >= self.options.fold_keys
             || state.unfolded_bytes >= self.options.fold_bytes;
-        if is_due && !is_empty {
+        if is_due && state.unfolded_bytes > 0 {
             self.start_fold().await?;
         }
         Ok(())
@@ -470,7 +546,7 @@ impl Pipeline {
             }
         } else {
             self.finish_fold().await?;
-            let has_more = !self.core.state.recent.read().delta.is_empty();
+            let has_more = self.core.state.unfolded_bytes > 0;
             if committed && has_more {
                 self.start_fold().await?;
                 self.finish_fold().await?;
@@ -484,7 +560,24 @@ impl Core {
     fn seal(&mut self, now: EventTime, batches: Vec<Decoded>) -> Result<Sealed, PipelineError> {
         self.state.last_seq += 1;
         let room = self.store.quarantine_room();
-        Ok(seal(self.state.last_seq, now, &mut self.state.window, batches, room)?)
+        let state = &mut self.state;
+        let coverage = state.coverage.read();
+        Ok(seal(state.last_seq, now, &mut state.window, coverage.finished(), batches, room)?)
+    }
+
+    fn seal_history(&mut self, now: EventTime, history: History) -> Result<Sealed, PipelineError> {
+        self.state.last_seq += 1;
+        let Self { store, state } = self;
+        seal_history(state.last_seq, now, state.window.floor(), history, |cell| {
+            // Tables that are of another moment than memory were written between the two looks.
+            for _ in 0..MOST_LOOKS {
+                let (tables, mut counts) = store.cell(cell)?;
+                if state.recent.read().add_cell(cell, tables, &mut counts) {
+                    return Ok(counts);
+                }
+            }
+            Err(PipelineError::Moving)
+        })
     }
 
     fn commit(&mut self, sealed: Sealed) -> (Sealed, Result<Commit, PipelineError>) {
@@ -514,7 +607,8 @@ impl Core {
             recent.totals = totals.clone();
             recent.begin_fold(state.last_seq)
         };
-        fold::prepare(state.last_seq, delta, &state.ledger, &state.window, totals)
+        let changed = (state.coverage.write().take_changed(), state.checkpoints.write().take_changed());
+        fold::prepare(state.last_seq, delta, &state.ledger, &state.window, totals, changed)
     }
 }
 

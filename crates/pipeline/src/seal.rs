@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use dormouse_ledger::{Counting, IdWindow, Record, Tally, decide};
-use dormouse_model::EventTime;
+use dormouse_ledger::{CellHistory, CellShift, Counting, FinishedCells, IdWindow, Record, Tally, decide};
+use dormouse_model::{Cell, EventTime};
 use dormouse_sources::{Acknowledge, Receipt};
-use dormouse_store::Quarantined;
+use dormouse_store::{CellCounts, Quarantined};
 
 use crate::epoch::{self, Decided, EpochError, Header, Unknown};
 use crate::intake::{Decoded, OwnedUnknown, Poison, RecordMark};
@@ -31,6 +31,7 @@ pub(crate) struct Settle {
     acks: Arc<dyn Acknowledge>,
     ack: Vec<Receipt>,
     leave: Vec<Receipt>,
+    settled: Option<tokio::sync::oneshot::Sender<()>>,
     _in_flight: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 
@@ -42,6 +43,10 @@ impl Settle {
         if !self.leave.is_empty() {
             self.acks.leave(self.leave);
         }
+        if let Some(settled) = self.settled {
+            // Who waited may have gone.
+            let _ = settled.send(());
+        }
     }
 }
 
@@ -50,14 +55,17 @@ pub(crate) fn seal(
     seq: u64,
     sealed_at: EventTime,
     window: &mut IdWindow,
+    finished: &FinishedCells,
     batches: Vec<Decoded>,
     quarantine_room: u64,
 ) -> Result<Sealed, EpochError> {
     let mut decisions = Vec::new();
     let mut header = Header::default();
     let mut observed = Observed::default();
+    let mut room = quarantine_room;
     for batch in &batches {
-        let tally = count_batch(batch, window, &mut decisions, &mut header.records, &mut observed);
+        note_source(batch, &mut room, &mut header);
+        let tally = count_batch(batch, window, finished, &mut decisions, &mut header.records, &mut observed);
         header.tally = header.tally.plus(tally);
         observed.sources.push((Arc::clone(&batch.source), tally));
         for account in &batch.received {
@@ -90,8 +98,13 @@ pub(crate) fn seal(
 impl Sealed {
     /// Takes over what is left of a batch when its observations are encoded.
     fn take(&mut self, batch: Decoded, room: &mut u64) {
-        let mut settle =
-            Settle { acks: batch.acks, ack: batch.receipts, leave: Vec::new(), _in_flight: batch._in_flight };
+        let mut settle = Settle {
+            acks: batch.acks,
+            ack: batch.receipts,
+            leave: Vec::new(),
+            settled: batch.settled,
+            _in_flight: batch._in_flight,
+        };
         if let Some(id) = batch.retried
             && batch.poison.is_empty()
         {
@@ -120,20 +133,86 @@ impl Sealed {
     }
 }
 
+/// What a batch says of its source. A source that has to read something again does not move on.
+fn note_source<'a>(batch: &'a Decoded, room: &mut u64, header: &mut Header<'a>) {
+    let source = &*batch.source;
+    let mut is_left = false;
+    for poison in &batch.poison {
+        let bytes = poison.message.body.len() as u64;
+        if poison.leave || bytes > *room && batch.retried.is_none() {
+            is_left = true;
+        } else {
+            *room -= bytes.min(*room);
+        }
+    }
+    if let Some(checkpoint) = batch.checkpoint.as_ref().filter(|_| !is_left) {
+        header.checkpoints.push((source, checkpoint.clone()));
+    }
+    header.marks.extend(batch.mark.iter().map(|mark| (source, mark.clone())));
+    for &(place, seen) in &batch.seen {
+        match header.seen.iter_mut().find(|(name, known, _)| *name == source && *known == place) {
+            Some((_, _, before)) => *before = before.plus(seen),
+            None => header.seen.push((source, place, seen)),
+        }
+    }
+    header.pipe.extend(batch.pipe.iter().cloned());
+}
+
+/// Cells whose history was read, with the evidence of what happened in them.
+pub(crate) struct History {
+    pub cells: Vec<CellHistory>,
+    /// Encoded, one after the other.
+    pub evidence: Vec<u8>,
+    pub observations: usize,
+}
+
+/// Seals cells. `before` says what was counted of a cell until now; no cell may be among them twice.
+pub(crate) fn seal_history<E: From<EpochError>>(
+    seq: u64,
+    sealed_at: EventTime,
+    floor: EventTime,
+    history: History,
+    mut before: impl FnMut(Cell) -> Result<CellCounts, E>,
+) -> Result<Sealed, E> {
+    let decision = Decided { counting: Counting::History, entered: dormouse_ledger::Copies::NONE }.to_byte();
+    let decisions = vec![decision; history.observations];
+    let mut header = Header { floor, decisions: &decisions, ..Header::default() };
+    for cell in history.cells {
+        if !header.received.contains(&cell.cell.place.account) && cell.records > 0 {
+            header.received.push(cell.cell.place.account);
+        }
+        let before = before(cell.cell)?;
+        header.cells.push(CellShift::new(cell, before));
+    }
+    let body = epoch::encode(&header, &[&history.evidence])?;
+    Ok(Sealed {
+        seq,
+        sealed_at,
+        body,
+        observed: Observed::default(),
+        quarantine: Vec::new(),
+        released: Vec::new(),
+        settle: Vec::new(),
+    })
+}
+
 /// Decides what of a batch counts, and returns what became of its records.
 fn count_batch(
     batch: &Decoded,
     window: &mut IdWindow,
+    finished: &FinishedCells,
     decisions: &mut Vec<u8>,
     remembered: &mut Vec<([u8; 16], EventTime)>,
     observed: &mut Observed,
 ) -> Tally {
     let mut tally = batch.tally;
     let mut marks = &*batch.marks;
-    for &RecordMark { observations, several } in &batch.records {
+    for &RecordMark { observations, several, place } in &batch.records {
         let (of_record, rest) = marks.split_at(observations.min(marks.len()));
         marks = rest;
-        let record = Record { marks: of_record, several };
+        let day = of_record.first().map_or(0, |mark| mark.time.day());
+        let in_history = place.is_some_and(|place| finished.has(Cell { place, day }));
+        let record = Record { marks: of_record, several, in_history };
         let enter = |id, time, copies| window.enter(id, time, copies);
         let decision = decide(record, enter, |mark, counting, entered| {
             match counting {
@@ -143,7 +222,7 @@ fn count_batch(
                     tally.late_uncounted.add_one(mark.kind);
                     observed.late.add_one(mark.kind);
                 }
-                Counting::Duplicate | Counting::StateOnly => {}
+                Counting::Duplicate | Counting::StateOnly | Counting::History => {}
             }
             observed.times.push(mark.time);
             decisions.push(Decided { counting, entered }.to_byte());

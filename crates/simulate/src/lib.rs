@@ -9,7 +9,9 @@
 //!   in the order of time, and the truth about each key;
 //! * [`aws`]: doubles of KMS, STS and Organizations on loopback that show this organisation to the official SDKs, and
 //!   turn calls into its records;
-//! * [`sqs`]: a double of Amazon SQS on loopback, alone or behind the endpoint of the others.
+//! * [`sqs`]: a double of Amazon SQS on loopback, alone or behind the endpoint of the others;
+//! * [`kinesis`]: a double of Amazon Kinesis Data Streams on loopback, with shards that split and merge;
+//! * [`s3`]: a double of Amazon S3 on loopback, with objects to list and read.
 //!
 //! The doubles' faults can be switched on and off while they run.
 //!
@@ -19,8 +21,10 @@
 
 pub mod aws;
 mod faults;
+pub mod kinesis;
 pub mod organisation;
 pub mod records;
+pub mod s3;
 pub mod sqs;
 mod uuid;
 mod wire;

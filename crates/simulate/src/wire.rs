@@ -1,17 +1,21 @@
 //! The HTTP server that the doubles share.
 //!
 //! A double must be able to do what no well-behaved server does: take a request and hang up. hyper closes the
-//! connection when its service fails, and that is how [`Answer::HangUp`] does it. Requests are read whole and bounded;
-//! connections live until the client or the server ends them. Listens on loopback alone.
+//! connection when its service fails, and that is how [`Answer::HangUp`] does it; when a body fails, it closes in the
+//! middle of the answer, and that is how [`Answer::CutOff`] does it. Requests are read whole and bounded; connections
+//! live until the client or the server ends them. Listens on loopback alone.
 
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::Ipv4Addr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{BodyExt, Either, Full, Limited};
+use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::header::{CONTENT_LENGTH, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -20,19 +24,26 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The largest request body that is read: twice what SQS takes in one call.
+/// The largest request body that is read unless a service says otherwise: twice what SQS takes in one call.
 const LARGEST_REQUEST: usize = 2 << 20;
 
 /// What a service does with a request.
 pub(crate) enum Answer {
     /// Sends this response.
     Reply(Response<Bytes>),
+    /// Announces the whole body, sends so many bytes of it at most, and closes the connection.
+    CutOff(Response<Bytes>, usize),
     /// Closes the connection without a byte.
     HangUp,
 }
 
 /// Something that answers requests.
 pub(crate) trait Service: Send + Sync + 'static {
+    /// The largest request body in bytes; larger ones are answered with 413.
+    fn largest_request(&self) -> usize {
+        LARGEST_REQUEST
+    }
+
     /// Answers one request. Dropped if the client goes away.
     fn answer(&self, request: Request<Bytes>) -> impl Future<Output = Answer> + Send;
 }
@@ -110,16 +121,56 @@ async fn converse<S: Service>(stream: TcpStream, service: Arc<S>) {
 async fn respond<S: Service>(
     service: Arc<S>,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, HungUp> {
+) -> Result<Response<Either<Full<Bytes>, Fragment>>, HungUp> {
     let (head, body) = request.into_parts();
-    let Ok(body) = Limited::new(body, LARGEST_REQUEST).collect().await else {
-        let mut response = Response::new(Full::default());
+    let Ok(body) = Limited::new(body, service.largest_request()).collect().await else {
+        let mut response = Response::new(Either::Left(Full::default()));
         *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
         return Ok(response);
     };
     match service.answer(Request::from_parts(head, body.to_bytes())).await {
-        Answer::Reply(response) => Ok(response.map(Full::new)),
+        Answer::Reply(response) => Ok(response.map(|body| Either::Left(Full::new(body)))),
+        Answer::CutOff(mut response, bytes) => {
+            let whole = HeaderValue::from(response.body().len());
+            response.headers_mut().insert(CONTENT_LENGTH, whole);
+            Ok(response.map(|body| {
+                let left = body.slice(..bytes.min(body.len()));
+                Either::Right(Fragment { left, paused: false })
+            }))
+        }
         Answer::HangUp => Err(HungUp),
+    }
+}
+
+/// The beginning of a body, and then an error.
+struct Fragment {
+    left: Bytes,
+    /// Whether hyper had time to send what it has. What it still holds when the body fails is lost.
+    paused: bool,
+}
+
+/// How much is handed to hyper before it is given time to send it.
+const FRAGMENT_PIECE: usize = 64 << 10;
+
+impl Body for Fragment {
+    type Data = Bytes;
+    type Error = HungUp;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HungUp>>> {
+        if !self.paused {
+            self.paused = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if self.left.is_empty() {
+            return Poll::Ready(Some(Err(HungUp)));
+        }
+        self.paused = false;
+        let piece = self.left.len().min(FRAGMENT_PIECE);
+        Poll::Ready(Some(Ok(Frame::data(self.left.split_to(piece)))))
     }
 }
 

@@ -155,11 +155,11 @@ impl Monitor {
         self.0.health.send_modify(|health| health.phase = phase);
     }
 
-    /// A call succeeded. Costs two loads unless something was wrong before.
+    /// A call succeeded. Costs two atomic operations unless something was wrong before.
     pub fn succeeded(&self, work: Work) {
-        let Collected { name, health, in_a_row, answered, .. } = &*self.0;
-        if work == Work::Receive && !answered.load(Ordering::Relaxed) {
-            self.first_answer();
+        let Collected { name, health, in_a_row, .. } = &*self.0;
+        if work == Work::Receive {
+            self.answered();
         }
         let failures = &in_a_row[work as usize];
         if failures.load(Ordering::Relaxed) == 0 || failures.swap(0, Ordering::Relaxed) == 0 {
@@ -171,8 +171,11 @@ impl Monitor {
         }
     }
 
-    fn first_answer(&self) {
-        self.0.answered.store(true, Ordering::Relaxed);
+    /// A receive was answered, whatever may be wrong with others: the first answer says that the source runs.
+    pub(crate) fn answered(&self) {
+        if self.0.answered.swap(true, Ordering::Relaxed) {
+            return;
+        }
         self.0.health.send_if_modified(|health| {
             let is_first = health.phase == Phase::Starting;
             if is_first {

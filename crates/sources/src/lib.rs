@@ -6,6 +6,8 @@
 //! commit, and keeps what it handed over alive (invisible to other consumers) until the acknowledgement comes.
 //!
 //! * [`sqs`]: an SQS queue: pollers that follow the load, in-flight tracking, visibility extension, batched deletes
+//! * [`kinesis`]: a Kinesis stream: one reader a shard, parents before children, positions instead of deletes
+//! * [`objects`]: objects in buckets, for announcements and for history
 //! * [`health`]: whether a source works, for people
 //! * [`files`]: paths on a command line, as a list of files to read
 //!
@@ -16,9 +18,12 @@ use std::sync::Arc;
 
 use dormouse_model::{Checkpoint, SourceMark};
 
+mod calls;
 mod count;
 pub mod files;
 pub mod health;
+pub mod kinesis;
+pub mod objects;
 pub mod sqs;
 
 pub use count::Count;

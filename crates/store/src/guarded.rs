@@ -1,8 +1,8 @@
 //! A store with a guard at its door: for tests of what stands before it when commits are refused.
 
-use dormouse_model::EventTime;
+use dormouse_model::{Cell, EventTime};
 
-use crate::{Commit, EachKey, Epoch, Fold, Loaded, Store, StoreError, StoredQuarantined};
+use crate::{CellCounts, Commit, EachKey, Epoch, Fold, Loaded, Store, StoreError, StoredQuarantined};
 
 /// Says which commits are refused, and sees those that were made.
 pub trait Guard: Send + Sync + 'static {
@@ -48,6 +48,10 @@ impl<S: Store, G: Guard> Store for GuardedStore<S, G> {
 
     fn journal_after(&self, seq: u64, each: &mut dyn FnMut(u64, &[u8])) -> Result<(), StoreError> {
         self.inner.journal_after(seq, each)
+    }
+
+    fn cell(&self, cell: Cell) -> Result<(u64, CellCounts), StoreError> {
+        self.inner.cell(cell)
     }
 
     fn quarantine_room(&self) -> u64 {

@@ -13,11 +13,14 @@ mod guarded;
 mod quarantine;
 mod sqlite;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use dormouse_ledger::{AliasName, Delta, KeyState, Rank, Register, Remembered, Tally};
-use dormouse_model::{AccountId, EventTime, KeyArn, Region};
+use dormouse_ledger::{
+    AliasName, CoverageRows, DayCounts, Delta, KeyState, Rank, Register, Remembered, Tally,
+};
+use dormouse_model::{AccountId, Cell, Checkpoint, EventTime, KeyArn, Region};
+use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
 pub use error::StoreError;
@@ -79,6 +82,10 @@ pub struct Fold {
     pub window: usize,
     /// The counters, to be written as they are.
     pub totals: Totals,
+    /// What changed about sources and places, to be written as it is.
+    pub coverage: CoverageRows,
+    /// How far sources have come, to be written as it is.
+    pub checkpoints: Vec<(Box<str>, Checkpoint)>,
 }
 
 /// Counters over everything since the store was made.
@@ -215,7 +222,14 @@ pub struct Loaded {
     pub received: Vec<AccountId>,
     /// The counters.
     pub totals: Totals,
+    /// What is known of sources and places.
+    pub coverage: CoverageRows,
+    /// How far sources have come.
+    pub checkpoints: Vec<(Box<str>, Checkpoint)>,
 }
+
+/// What was counted of each key in one cell.
+pub type CellCounts = HashMap<KeyArn, DayCounts, RandomState>;
 
 /// What is told about each stored key.
 pub type EachKey<'a> = dyn Fn(KeyArn, KeyState<Rank>) + Sync + 'a;
@@ -236,6 +250,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The epochs after `seq`, in order.
     fn journal_after(&self, seq: u64, each: &mut dyn FnMut(u64, &[u8])) -> Result<(), StoreError>;
+
+    /// What the tables have of a cell, and the last epoch that they cover.
+    fn cell(&self, cell: Cell) -> Result<(u64, CellCounts), StoreError>;
 
     /// How many more bytes the quarantine takes.
     fn quarantine_room(&self) -> u64;

@@ -12,7 +12,7 @@ use memchr::memchr;
 
 use super::layout::{self, Layout};
 use super::{Delivery, FileLimits, FileReport, NoteKind, Piece, PiecesOnly, Window, bytes, lines};
-use crate::gzip;
+use crate::{aggregate, gzip};
 
 /// The parts of a plain file with one document a line: ranges of bytes, each about `chunk_size` long, that begin at the
 /// beginning of a line and together are the whole file.
@@ -25,8 +25,8 @@ pub fn plan_chunks(file: &File, len: u64, chunk_size: u64) -> Option<Vec<Range<u
     part.by_ref().take(bytes(layout::SAMPLE)).read_to_end(&mut sample).ok()?;
     let begin = layout::byte_order_mark(&sample);
     let is_all = bytes(sample.len()) == len;
-    let is_packed = gzip::is_gzip(&sample);
-    if sample.is_empty() || is_packed || Layout::of(&sample[begin..], is_all) != Layout::Lines {
+    let is_binary = gzip::is_gzip(&sample) || sample.starts_with(&aggregate::MAGIC);
+    if sample.is_empty() || is_binary || Layout::of(&sample[begin..], is_all) != Layout::Lines {
         return None;
     }
     let mut chunks = Vec::new();

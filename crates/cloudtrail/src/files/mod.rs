@@ -21,10 +21,12 @@
 //! | `lines.rs`, `documents.rs` | the two ways |
 //! | `chunks.rs` | the plan for several workers |
 //! | `window.rs` | the part of the file that is in memory |
+//! | `hashing.rs` | what a trail's digest files say of a file |
 //! | `notes.rs` | oddities that cost nothing and deserve naming |
 
 mod chunks;
 mod documents;
+mod hashing;
 mod layout;
 mod lines;
 mod notes;
@@ -35,7 +37,9 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 pub use chunks::{plan_chunks, read_lines, read_range};
 pub use notes::{Note, NoteKind};
 
+use crate::aggregate;
 use crate::gzip::{self, GzipError, GzipReader, Ratio};
+use hashing::Hashing;
 use layout::Layout;
 use notes::Notes;
 use window::Window;
@@ -49,11 +53,13 @@ pub struct FileLimits {
     pub free_unpacked: u64,
     /// Beyond that it is taken for a bomb if more bytes than this come out for each that goes in.
     pub max_ratio: u64,
+    /// Whether to compute [`FileReport::sha256`].
+    pub hash: bool,
 }
 
 impl Default for FileLimits {
     fn default() -> Self {
-        Self { max_record: 16 << 20, free_unpacked: 64 << 20, max_ratio: 250 }
+        Self { max_record: 16 << 20, free_unpacked: 64 << 20, max_ratio: 250, hash: false }
     }
 }
 
@@ -136,6 +142,9 @@ pub struct FileReport {
     pub documents: u64,
     /// Problems delivered.
     pub problems: u64,
+    /// The SHA-256 of the unpacked bytes, as a trail's digest files have it: if it was asked for and the file could be
+    /// read to its end.
+    pub sha256: Option<[u8; 32]>,
 }
 
 /// Who is told about the pieces of a file.
@@ -191,22 +200,46 @@ fn beginning(input: &mut impl BufRead) -> io::Result<Vec<u8>> {
 }
 
 fn read_text(input: impl Read, limits: &FileLimits, delivery: &mut Delivery<'_>) {
-    let mut window = Window::new(input, 0, limits.max_record);
+    let mut input = Hashing::new(input, limits.hash);
+    let mut window = Window::new(&mut input, 0, limits.max_record);
     window.fill_to(layout::SAMPLE);
+    read_window(&mut window, limits, delivery);
+    delivery.unpacked = window.offset();
+    if let Some(problem) = window.take_failure() {
+        return delivery.problem(window.offset(), problem);
+    }
+    if !delivery.has_text {
+        delivery.problem(0, Problem::Empty);
+    }
+    delivery.sha256 = input.finish();
+}
+
+fn read_window(window: &mut Window<impl Read>, limits: &FileLimits, delivery: &mut Delivery<'_>) {
+    if window.bytes().starts_with(&aggregate::MAGIC) {
+        return read_whole(window, limits, delivery);
+    }
     let mark = layout::byte_order_mark(window.bytes());
     if mark > 0 {
         delivery.notes.add(NoteKind::ByteOrderMark, 0);
         window.consume(mark);
     }
     match Layout::of(window.bytes(), window.has_ended()) {
-        Layout::Lines => lines::read(&mut window, limits, delivery),
-        Layout::Documents => documents::read(&mut window, limits, delivery),
+        Layout::Lines => lines::read(window, limits, delivery),
+        Layout::Documents => documents::read(window, limits, delivery),
     }
-    delivery.unpacked = window.offset();
-    if let Some(problem) = window.take_failure() {
-        delivery.problem(window.offset(), problem);
-    } else if !delivery.has_text {
-        delivery.problem(0, Problem::Empty);
+}
+
+/// An aggregated Kinesis record has a checksum at its end: it is one document, whatever its bytes look like.
+fn read_whole(window: &mut Window<impl Read>, limits: &FileLimits, delivery: &mut Delivery<'_>) {
+    window.fill_to(limits.max_record.saturating_add(1));
+    if window.bytes().len() > limits.max_record {
+        delivery.problem(0, Problem::TooLarge(limits.max_record));
+    } else if !window.has_failed() {
+        delivery.document(window.bytes(), 0);
+    }
+    window.consume(window.bytes().len());
+    while window.fill() {
+        window.consume(window.bytes().len());
     }
 }
 
@@ -218,6 +251,7 @@ struct Delivery<'v> {
     problems: u64,
     losses: u64,
     unpacked: u64,
+    sha256: Option<[u8; 32]>,
     /// Something other than white space was seen.
     has_text: bool,
 }
@@ -231,6 +265,7 @@ impl<'v> Delivery<'v> {
             problems: 0,
             losses: 0,
             unpacked: 0,
+            sha256: None,
             has_text: false,
         }
     }
@@ -267,6 +302,7 @@ impl<'v> Delivery<'v> {
             unpacked: self.unpacked,
             documents: self.documents,
             problems: self.problems,
+            sha256: self.sha256,
         }
     }
 }

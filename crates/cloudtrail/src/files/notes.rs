@@ -3,6 +3,7 @@
 use memchr::memmem;
 
 use super::bytes;
+use crate::aggregate;
 use crate::shape::Outline;
 
 /// CloudTrail's own bound for a record.
@@ -80,7 +81,9 @@ impl Notes {
 
 /// Whether a document is a list of records, which may be large.
 fn is_list(document: &[u8]) -> bool {
-    document.starts_with(b"[") || Outline::of(document).records.is_some()
+    document.starts_with(b"[")
+        || document.starts_with(&aggregate::MAGIC)
+        || Outline::of(document).list().is_some()
 }
 
 /// Finds `\ud8…`. Escapes of other characters are common, so that little is searched for them.

@@ -7,10 +7,12 @@
 mod lists;
 mod object;
 mod outline;
+mod rare;
 mod record;
 mod wrappers;
 
 pub(crate) use lists::Some64;
-pub(crate) use outline::{Members, Outline, first_name, leading_records, text_of};
+pub(crate) use outline::{ListKind, Members, Outline, first_name, leading_list, leading_records, text_of};
+pub(crate) use rare::{Named, PipeCall, S3Detail, S3Record};
 pub(crate) use record::{KMS, Record, Request, UserIdentity};
-pub(crate) use wrappers::{Bridge, Notification};
+pub(crate) use wrappers::{Bridge, LogEvent, Notification};

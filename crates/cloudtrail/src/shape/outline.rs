@@ -86,6 +86,48 @@ pub(crate) fn leading_records(object: &[u8]) -> Option<usize> {
     (*object.get(bracket)? == b'[').then_some(bracket + 1)
 }
 
+/// What the elements of a list are that makes an object an envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ListKind {
+    /// Records, of CloudTrail or of S3, or what they are wrapped in.
+    Records,
+    /// Events of CloudWatch Logs, each with a record in its text.
+    LogEvents,
+}
+
+impl ListKind {
+    /// The list that a member of this text is, if it is one.
+    pub(crate) fn of(member: &Member<'_>, text: &[u8]) -> Option<Self> {
+        let is_list = text.get(member.begin) == Some(&b'[');
+        match &*member.name {
+            b"Records" if is_list => Some(Self::Records),
+            b"logEvents" if is_list => Some(Self::LogEvents),
+            _ => None,
+        }
+    }
+}
+
+/// If an object begins as the common envelopes around a list do: where the list begins, behind its bracket.
+pub(crate) fn leading_list(object: &[u8]) -> Option<(ListKind, usize)> {
+    if let Some(begin) = leading_records(object) {
+        return Some((ListKind::Records, begin));
+    }
+    if first_name(object)? != b"messageType" {
+        return None;
+    }
+    let mut members = Members::at(object, 1);
+    let message_type = members.next()?;
+    if object[message_type.begin..message_type.end?] != *DATA {
+        return None;
+    }
+    members.find_map(|member| Some((ListKind::of(&member, object)?, member.begin + 1)))
+}
+
+/// The `messageType` of a batch of CloudWatch Logs.
+const DATA: &[u8] = br#""DATA_MESSAGE""#;
+/// The `messageType` of what CloudWatch Logs sends to see whether it arrives.
+const CONTROL: &str = "CONTROL_MESSAGE";
+
 /// What an object holds of the members that tell its shape. All values are the text they are written in; `null` is
 /// none.
 #[derive(Debug, Default)]
@@ -108,10 +150,13 @@ pub(crate) struct Outline<'a> {
     pub(crate) message: Option<&'a [u8]>,
     pub(crate) message_type: Option<&'a [u8]>,
     pub(crate) s3_bucket: Option<&'a [u8]>,
+    pub(crate) s3_keys: Option<&'a [u8]>,
     pub(crate) s3_event: Option<&'a [u8]>,
     pub(crate) digest: Option<&'a [u8]>,
     /// Where the list of records begins, behind its opening bracket.
     pub(crate) records: Option<usize>,
+    /// Where the list of log events begins, likewise.
+    pub(crate) log_events: Option<usize>,
 }
 
 impl<'a> Outline<'a> {
@@ -119,8 +164,10 @@ impl<'a> Outline<'a> {
     pub(crate) fn of(object: &'a [u8]) -> Self {
         let mut outline = Self::default();
         for member in Members::at(object, 1) {
-            if *member.name == *b"Records" && object[member.begin] == b'[' {
-                outline.records.get_or_insert(member.begin + 1);
+            match ListKind::of(&member, object) {
+                Some(ListKind::Records) => _ = outline.records.get_or_insert(member.begin + 1),
+                Some(ListKind::LogEvents) => _ = outline.log_events.get_or_insert(member.begin + 1),
+                None => {}
             }
             if let Some(end) = member.end {
                 outline.note(&member.name, &object[member.begin..end]);
@@ -149,6 +196,7 @@ impl<'a> Outline<'a> {
             b"Message" => &mut self.message,
             b"messageType" => &mut self.message_type,
             b"s3Bucket" => &mut self.s3_bucket,
+            b"s3ObjectKey" => &mut self.s3_keys,
             b"Event" => &mut self.s3_event,
             b"digestS3Bucket" => &mut self.digest,
             _ => return,
@@ -156,14 +204,31 @@ impl<'a> Outline<'a> {
         *member = (value != b"null").then_some(value);
     }
 
+    /// The first list that makes the object an envelope. What CloudWatch Logs sends to see whether it arrives has one,
+    /// too, and it holds nothing.
+    pub(crate) fn list(&self) -> Option<(ListKind, usize)> {
+        let log_events = self.log_events.filter(|_| self.records.is_some() || !self.is_logs_check());
+        match (self.records, log_events) {
+            (Some(records), Some(events)) if events < records => Some((ListKind::LogEvents, events)),
+            (Some(records), _) => Some((ListKind::Records, records)),
+            (None, events) => events.map(|events| (ListKind::LogEvents, events)),
+        }
+    }
+
+    /// Whether CloudWatch Logs checks by this object whether it can be reached.
+    pub(crate) fn is_logs_check(&self) -> bool {
+        self.records.is_none() && text_of(self.message_type).is_some_and(|kind| &*kind == CONTROL)
+    }
+
     /// Whether the object is a record.
     pub(crate) fn is_record(&self) -> bool {
         self.event_source.is_some() || self.event_type.is_some() || self.event_id.is_some()
     }
 
-    /// Whether the object is an envelope around something.
+    /// Whether the object is an envelope around something, or announces something.
     pub(crate) fn is_envelope(&self) -> bool {
-        self.records.is_some() || self.notification.is_some() || self.detail.is_some()
+        let is_around_others = self.list().is_some() || self.notification.is_some() || self.detail.is_some();
+        is_around_others || self.s3_bucket.is_some()
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct Record<'a> {
     pub(crate) request: Request<'a>,
     pub(crate) response: Response<'a>,
     pub(crate) service_event: ServiceEvent<'a>,
-    /// It has a list of `Records`, so it is an envelope, whatever else it holds.
+    /// It has a list of `Records` or of `logEvents`, so it is an envelope, whatever else it holds.
     pub(crate) holds_records: bool,
 }
 
@@ -168,7 +168,7 @@ impl<'de> Record<'de> {
             b"eventSource" if self.event_source.is_empty() => self.event_source = value_or_default(map)?,
             // What came before was read, or skipped, on the word of the first.
             b"eventSource" => return Err(A::Error::custom("eventSource appears twice")),
-            b"Records" => self.holds_records |= value_or_default::<Present, A>(map)?.0,
+            b"Records" | b"logEvents" => self.holds_records |= value_or_default::<Present, A>(map)?.0,
             _ if self.is_foreign() => skip(map)?,
             b"userIdentity" => self.user = value_or_default(map)?,
             b"eventTime" => self.event_time = value_or_default(map)?,

@@ -1,6 +1,6 @@
-//! The two envelopes worth a struct of their own: what is in them is read in the same pass.
+//! The envelopes worth a struct of their own: what is in them is read in the same pass.
 //!
-//! Both also note whether the object holds members that would make it something else, so that what an object is taken
+//! The first two also note whether the object holds members that would make it something else, so that what an object is taken
 //! for never depends on the order of its members.
 
 use super::object::{Present, object};
@@ -13,7 +13,7 @@ object! {
         b"account" => account: Text<'a>,
         b"region" => region: Text<'a>,
         b"detail" => detail: Record<'a>,
-        b"Records" => records: Present,
+        b"Records" | b"logEvents" => records: Present,
         b"eventSource" => event_source: Present,
         b"eventType" => event_type: Present,
         b"eventID" => event_id: Present,
@@ -34,7 +34,7 @@ object! {
     Notification<'a> {
         b"Type" => kind: Text<'a>,
         b"Message" => message: Text<'a>,
-        b"Records" => records: Present,
+        b"Records" | b"logEvents" => records: Present,
         b"eventSource" => event_source: Present,
         b"eventType" => event_type: Present,
         b"eventID" => event_id: Present,
@@ -46,5 +46,12 @@ impl Notification<'_> {
     pub(crate) fn has_shape(&self) -> bool {
         let others = [self.records, self.event_source, self.event_type, self.event_id];
         &*self.kind == "Notification" && !self.message.is_empty() && !others.iter().any(|present| present.0)
+    }
+}
+
+object! {
+    /// One of the events in a batch of CloudWatch Logs.
+    LogEvent<'a> {
+        b"message" => message: Text<'a>,
     }
 }

@@ -156,26 +156,40 @@ fn what_is_not_understood_is_named() {
         ("{\"hello\":1}", "unknown_shape"),
         (
             "{\"Records\":[{\"eventSource\":\"aws:s3\",\"eventName\":\"ObjectCreated:Put\",\"s3\":{}}]}",
-            "s3_notification",
+            "bad_announcement",
         ),
-        ("{\"Service\":\"Amazon S3\",\"Event\":\"s3:TestEvent\"}", "s3_test_event"),
-        ("{\"s3Bucket\":\"b\",\"s3ObjectKey\":[\"k\"]}", "trail_notification"),
-        ("{\"messageType\":\"DATA_MESSAGE\",\"logEvents\":[]}", "cloudwatch_logs"),
+        ("{\"eventSource\":\"aws:s3\"}", "bad_announcement"),
+        ("{\"eventSource\":\"aws:s3\",\"eventName\":\"ObjectCreated:Put\",\"s3\":5}", "wrong_type"),
+        ("{\"s3Bucket\":\"b\",\"s3ObjectKey\":[\"\"]}", "bad_announcement"),
+        ("{\"s3Bucket\":\"b\",\"s3ObjectKey\":[5]}", "bad_announcement"),
+        ("{\"s3Bucket\":\"b\",\"s3ObjectKey\":\"k\"}", "bad_announcement"),
+        ("{\"s3Bucket\":5,\"s3ObjectKey\":[\"k\"]}", "bad_announcement"),
+        ("{\"messageType\":\"DATA_MESSAGE\",\"logEvents\":5}", "unknown_shape"),
+        ("{\"messageType\":\"DATA_MESSAGE\",\"logEvents\":[{\"id\":\"1\"}]}", "unknown_shape"),
+        ("{\"messageType\":\"DATA_MESSAGE\",\"logEvents\":[{\"id\":\"1\",\"message\":5}]}", "unknown_shape"),
+        ("{\"messageType\":\"DATA_MESSAGE\",\"logEvents\":[", "cut_off"),
         ("{\"awsAccountId\":\"1\",\"digestS3Bucket\":\"b\"}", "trail_digest"),
-        (
-            "{\"Type\":\"SubscriptionConfirmation\",\"Message\":\"come\",\"SubscribeURL\":\"u\"}",
-            "sns_control",
-        ),
+        ("{\"Type\":\"SubscriptionConfirmation\",\"SubscribeURL\":\"u\"}", "unknown_shape"),
+        ("{\"Type\":\"Invitation\",\"Message\":\"come\"}", "unknown_shape"),
         ("{\"Type\":\"Notification\",\"Message\":\"an alarm\"}", "not_json"),
         (
             "{\"version\":\"0\",\"detail-type\":\"Object Created\",\"source\":\"aws.s3\",\"detail\":{\"bucket\":{}}}",
+            "bad_announcement",
+        ),
+        (
+            "{\"version\":\"0\",\"detail-type\":\"Object Created\",\"source\":\"mine\",\"detail\":{\"bucket\":{}}}",
+            "forged_event",
+        ),
+        (
+            "{\"version\":\"0\",\"detail-type\":\"Object Deleted\",\"source\":\"mine\",\"detail\":{\"bucket\":{}}}",
             "other_event",
         ),
         ("{\"version\":\"0\",\"detail-type\":\"Odd\",\"detail\":5}", "other_event"),
     ] {
         assert_eq!(bad(body), (BadClass::Malformed, code), "{body}");
     }
-    assert_eq!(bad(b"\xf3\x89\x9a\xc2\x0a{\"a\":1}\n{}").1, "kinesis_aggregate");
+    assert_eq!(bad(b"\xf3\x89\x9a\xc2\x0a{\"a\":1}\n{}").1, "aggregate_truncated");
+    assert_eq!(bad(b"\xf3\x89\x9a\xc2\x0a{\"a\":1}\n{\"b\":2}").1, "aggregate_checksum");
 }
 
 #[test]
@@ -222,7 +236,7 @@ fn depth_and_wraps_are_bounded_for_each_record_alone() {
     assert_eq!(summary(very_deep), ["e-1", "too_many_wraps", "e-2"]);
 
     let mut wrapped = numbered(1).to_string();
-    for _ in 0..4 {
+    for _ in 0..Limits::default().max_wraps {
         wrapped = notification(&wrapped).to_string();
     }
     assert_eq!(summary(&wrapped), ["e-1"]);

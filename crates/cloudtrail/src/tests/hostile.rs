@@ -7,6 +7,8 @@ use proptest::sample::Index;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::aggregate::tests::{aggregate, sealed};
+use crate::gzip::tests::pack;
 
 fn valid() -> Vec<String> {
     let list =
@@ -26,6 +28,11 @@ fn valid() -> Vec<String> {
             json!({"keyMetadata": {"arn": KEY}}),
         )
         .to_string(),
+        log_batch(&[numbered(1), numbered(2)]).to_string(),
+        json!({"messageType": "CONTROL_MESSAGE", "logEvents": [{"message": "checking"}]}).to_string(),
+        json!({"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "b"}, "object": {"key": "a+%41", "size": 1}}}]}).to_string(),
+        json!({"s3Bucket": "b", "s3ObjectKey": ["k", "l"]}).to_string(),
+        record(json!({"eventSource": "cloudtrail.amazonaws.com", "eventName": "StopLogging"})).to_string(),
         change("ReEncrypt", json!({"sourceKeyId": KEY, "destinationKeyId": "alias/a"}), Value::Null)
             .to_string(),
     ]
@@ -65,6 +72,7 @@ fn mutation() -> impl Strategy<Value = Mutation> {
         "\\",
         "\\ud800",
         "{\"Records\":[",
+        "{\"messageType\":\"DATA_MESSAGE\",\"logEvents\":[",
         "\"detail\":",
         "5",
     ]);
@@ -114,6 +122,12 @@ fn any_json() -> impl Strategy<Value = Value> {
         "Records",
         "Type",
         "Message",
+        "messageType",
+        "logEvents",
+        "message",
+        "s3Bucket",
+        "s3ObjectKey",
+        "s3",
         "requestParameters",
         "responseElements",
         "keyMetadata",
@@ -124,6 +138,14 @@ fn any_json() -> impl Strategy<Value = Value> {
     ]);
     let text = prop::sample::select(vec![
         "kms.amazonaws.com",
+        "events.amazonaws.com",
+        "aws:s3",
+        "ObjectCreated:Put",
+        "PutRule",
+        "DATA_MESSAGE",
+        "CONTROL_MESSAGE",
+        "Object Created",
+        "aws.s3",
         "Decrypt",
         "CreateKey",
         KEY,
@@ -188,6 +210,87 @@ proptest! {
     }
 }
 
+/// One way to wrap a message once more.
+#[derive(Clone, Copy, Debug)]
+enum Wrap {
+    Topic,
+    Bridge,
+    BridgedText,
+    List,
+    Records,
+    LogEvents,
+}
+
+impl Wrap {
+    fn around(self, message: &str) -> String {
+        let value = || serde_json::from_str::<Value>(message).unwrap();
+        match self {
+            Self::Topic => notification(message).to_string(),
+            Self::Bridge => bridge(&value()).to_string(),
+            Self::BridgedText => bridge(&json!(message)).to_string(),
+            Self::List => json!([value()]).to_string(),
+            Self::Records => json!({ "Records": [value()] }).to_string(),
+            Self::LogEvents => log_batch(&[message]).to_string(),
+        }
+    }
+
+    /// How many envelopes it counts as.
+    fn depth(self) -> usize {
+        if matches!(self, Self::LogEvents) { 2 } else { 1 }
+    }
+}
+
+proptest! {
+    #[test]
+    fn wrapping_changes_nothing(
+        wraps in prop::collection::vec(prop::sample::select(vec![
+            Wrap::Topic, Wrap::Bridge, Wrap::BridgedText, Wrap::List, Wrap::Records, Wrap::LogEvents,
+        ]), 0..6),
+        packed: bool,
+        aggregated: bool,
+        which in any::<Index>(),
+    ) {
+        let bare = [
+            numbered(1),
+            record(json!({"errorCode": "DisabledException", "eventName": "Sign"})),
+            record(json!({"eventSource": "s3.amazonaws.com"})),
+            record(json!({"eventSource": "events.amazonaws.com", "eventName": "DisableRule"})),
+            json!({"s3Bucket": "b", "s3ObjectKey": ["k", "l"]}),
+            json!({"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "b"}, "object": {"key": "k"}}}]}),
+        ];
+        let bare = bare[which.index(bare.len())].to_string();
+        let own = usize::from(bare.contains("Records"));
+        let mut message = bare.clone();
+        for &wrap in &wraps {
+            message = wrap.around(&message);
+        }
+        let most = wraps.iter().map(|wrap| wrap.depth()).sum::<usize>() + own + usize::from(aggregated);
+        let mut body = message.into_bytes();
+        if packed {
+            body = pack(&body);
+        }
+        if aggregated {
+            body = aggregate(&[body]);
+        }
+        if most <= Limits::default().max_wraps {
+            prop_assert_eq!(seen(body), seen(bare));
+        } else {
+            prop_assert_eq!(summary(body), ["too_many_wraps"]);
+        }
+    }
+
+    #[test]
+    fn mutated_bytes_of_an_aggregate_never_panic(at in any::<Index>(), byte: u8, cut in any::<Index>(), resealed: bool) {
+        let good = aggregate(&[pack(log_batch(&[numbered(1)]).to_string().as_bytes()), numbered(2).to_string().into_bytes()]);
+        let mut message = good[4..good.len() - 16].to_vec();
+        let place = at.index(message.len());
+        message[place] = byte;
+        message.truncate(cut.index(message.len()) + 1);
+        let body = if resealed { sealed(&message) } else { [&good[..4], &message].concat() };
+        prop_assert!(visit(&body) > 0 || resealed);
+    }
+}
+
 #[test]
 #[expect(clippy::disallowed_methods, reason = "what is tested is how long it takes")]
 fn hostile_text_is_read_in_linear_time() {
@@ -206,6 +309,12 @@ fn hostile_text_is_read_in_linear_time() {
         ("lists of records", "{\"Records\":[".repeat(million / 4)),
         ("lists of records, by line", "{\"Records\":[\n".repeat(million / 4)),
         ("lists behind a member", "{\"a\":1,\"Records\":[\n".repeat(million / 4)),
+        ("log events", "{\"messageType\":\"DATA_MESSAGE\",\"logEvents\":[".repeat(million / 8)),
+        ("log events, by line", "{\"messageType\":\"DATA_MESSAGE\",\"logEvents\":[\n".repeat(million / 8)),
+        ("batches without an end", "{\"messageType\":\"DATA_MESSAGE\",\"a\":\n".repeat(million / 8)),
+        ("log events behind a member", "{\"a\":1,\"logEvents\":[\n".repeat(million / 8)),
+        ("messages", format!("{{\"logEvents\":[{}", "{\"message\":".repeat(million / 4))),
+        ("keys", format!("{{\"s3Bucket\":\"b\",\"s3ObjectKey\":[{}\"\"]}}", "\"k\",".repeat(million))),
         ("details", "{\"detail\":".repeat(million / 4)),
         ("broken at the end", "{\n[\n".repeat(million / 4) + "\"a\n"),
         ("unfinished records", "{\"eventSource\":\"kms.amazonaws.com\",\n".repeat(million / 8)),

@@ -1,9 +1,12 @@
 //! What the decoder makes of records and envelopes. All accounts, keys and ids are invented.
 
+mod announcements;
+mod batches;
 mod effects;
 mod envelopes;
 mod hostile;
 mod keys;
+mod pipe;
 mod records;
 
 use dormouse_model::{EventTime, Observation, OperationTable};
@@ -258,6 +261,19 @@ pub(crate) fn direct(detail_type: &str) -> Value {
         "time": "2026-10-01T12:00:00Z", "region": "eu-west-1", "resources": [KEY],
         "detail": {"key-id": "1234abcd-12ab-34cd-56ef-1234567890ab"}
     })
+}
+
+/// A batch of a CloudWatch Logs subscription with these messages.
+pub(crate) fn log_batch<T: ToString>(messages: &[T]) -> Value {
+    let event = |message: &T| json!({"id": "3195310660696698337880902507980421114328961542429EXAMPLE", "timestamp": 1_432_826_855_000_u64, "message": message.to_string()});
+    let events: Vec<Value> = messages.iter().map(event).collect();
+    // A map of serde_json sorts its members; CloudWatch Logs writes them in this order.
+    let text = format!(
+        "{{\"messageType\":\"DATA_MESSAGE\",\"owner\":\"{ACCOUNT}\",\"logGroup\":\"CloudTrail/logs\",\
+         \"logStream\":\"{ACCOUNT}_CloudTrail_eu-west-1\",\"subscriptionFilters\":[\"Destination\"],\"logEvents\":{}}}",
+        json!(events)
+    );
+    serde_json::from_str(&text).unwrap()
 }
 
 /// An SNS notification.

@@ -3,15 +3,16 @@
 use std::cmp::Ordering;
 
 use dormouse_ledger::{ChangeLine, DayCounts, DeltaKey, KeyDocument, User};
-use dormouse_model::EventTime;
+use dormouse_model::Place;
 use dormouse_store::{History, StoredChange, StoredDay, StoredUser};
 
+use super::accounts::date;
 use super::{DayDocument, KeyDetails, PrincipalDocument};
 
 /// Adds what the tables lack.
 pub(super) fn add(history: &mut History, recent: &DeltaKey) {
     let activity = &recent.activity;
-    let day = |(&day, &counts): (&u32, &DayCounts)| StoredDay { day, counts };
+    let day = |(&(day, _), &counts): (&(u32, Place), &DayCounts)| StoredDay { day, counts };
     let recent = History {
         days: activity.days.iter().map(day).collect(),
         users: activity.users.values().map(stored_user).collect(),
@@ -48,10 +49,7 @@ fn stored_change(change: &ChangeLine) -> StoredChange {
 pub(super) fn join(history: &mut History, other: History) {
     for StoredDay { day, counts } in other.days {
         match history.days.iter_mut().find(|known| known.day == day) {
-            Some(known) => {
-                known.counts.own = known.counts.own.plus(counts.own);
-                known.counts.foreign = known.counts.foreign.plus(counts.foreign);
-            }
+            Some(known) => known.counts = known.counts.plus(counts),
             None => history.days.push(StoredDay { day, counts }),
         }
     }
@@ -88,8 +86,11 @@ pub(super) fn details(key: KeyDocument, mut history: History, owner_is_received:
     history.users.sort_by(by_last_seen);
     history.changes.sort_by(|a, b| (a.at, &a.event_id).cmp(&(b.at, &b.event_id)));
     let told = |counts: DayCounts| {
-        if owner_is_received { counts.own } else { counts.own.plus(counts.foreign) }
+        let told = if owner_is_received { counts.own } else { counts.own.plus(counts.foreign) };
+        told.counts()
     };
+    // A day from which history took everything was nobody's day.
+    history.days.retain(|day| day.counts != DayCounts::default());
     let day = |day: StoredDay| DayDocument { day: date(day.day), counts: told(day.counts) };
     KeyDetails {
         key,
@@ -123,14 +124,10 @@ fn principal(user: StoredUser) -> PrincipalDocument {
     }
 }
 
-/// `YYYY-MM-DD` of a day since 1970.
-fn date(day: u32) -> String {
-    let midnight = EventTime::from_seconds(day.saturating_mul(86_400));
-    midnight.to_string().chars().take(10).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use dormouse_model::EventTime;
+
     use super::*;
 
     #[test]

@@ -8,18 +8,23 @@
 use std::sync::Arc;
 
 use dormouse_ledger::query::{KeyQuery, Selection, select};
-use dormouse_ledger::{Evidence, Judge, KeyDocument, KeyState, Ledger, Rank, Source, Trace};
+use dormouse_ledger::{Coverage, Evidence, Judge, KeyDocument, KeyState, Ledger, Rank, Source, Trace};
 use dormouse_model::{Clock, KeyArn};
 use dormouse_store::{History, Reader, Readers, StoredQuarantined};
 
-use super::{KeyDetails, QuarantineDocument, RecordsDocument, StatusDocument, history};
+use super::{
+    AccountsDocument, Declared, KeyDetails, QuarantineDocument, RecordsDocument, StatusDocument, accounts,
+    history,
+};
 use crate::recent::{Cover, Positions, SharedRecent};
+use crate::recover::Shared;
 use crate::run::PipelineError;
 
 /// What is known now. Every call but [`LiveView::select`] may block on the disk, and all may take a while with many keys.
 pub struct LiveView {
     ledger: Arc<Ledger<Rank>>,
     recent: SharedRecent,
+    coverage: Shared<Coverage>,
     readers: Readers,
     clock: Arc<dyn Clock>,
     idle_after_seconds: u32,
@@ -43,11 +48,12 @@ impl LiveView {
     pub(crate) fn new(
         ledger: Arc<Ledger<Rank>>,
         recent: SharedRecent,
+        coverage: Shared<Coverage>,
         readers: Readers,
         clock: Arc<dyn Clock>,
         idle_after_seconds: u32,
     ) -> Self {
-        Self { ledger, recent, readers, clock, idle_after_seconds }
+        Self { ledger, recent, coverage, readers, clock, idle_after_seconds }
     }
 
     /// The state of all keys.
@@ -103,6 +109,11 @@ impl LiveView {
             quarantine: QuarantineDocument { messages, bytes },
             unknown: totals.unknowns,
         })
+    }
+
+    /// What is known of accounts and Regions. What the configuration declares complete is told as such.
+    pub fn accounts(&self, declared: &[Declared]) -> AccountsDocument {
+        accounts::accounts(&self.coverage.read(), declared)
     }
 
     /// The quarantine's size.

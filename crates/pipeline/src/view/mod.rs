@@ -4,11 +4,16 @@
 //! there are, and the texts come from what the tables lack and, behind that, from the tables. [`StoreView`] reads a store
 //! that another process may be writing, or nobody: the tables, and the journal's tail on top.
 
+mod accounts;
 mod documents;
 mod history;
 mod live;
 mod stored;
 
+pub use accounts::{
+    AccountDocument, AccountsDocument, CoveredDocument, DaysDocument, Declared, HistoryDocument,
+    ReceivedDocument, RegionDocument, SourceReceivedDocument,
+};
 pub use documents::{
     DayDocument, KeyDetails, KeysPage, PrincipalDocument, QuarantineDocument, RecordsDocument, StatusDocument,
 };

@@ -3,12 +3,16 @@
 use std::path::Path;
 
 use dormouse_ledger::query::{KeyQuery, select};
-use dormouse_ledger::{Bounds, Delta, Evidence, Judge, KeyDocument, KeyState, Ledger, Source};
+use dormouse_ledger::{Bounds, Coverage, Delta, Evidence, Judge, KeyDocument, KeyState, Ledger, Source};
 use dormouse_model::KeyArn;
 use dormouse_store::{Reader, StoredQuarantined, Totals};
 
-use super::{KeyDetails, KeysPage, QuarantineDocument, RecordsDocument, StatusDocument, history};
-use crate::apply::apply;
+use super::{
+    AccountsDocument, Declared, KeyDetails, KeysPage, QuarantineDocument, RecordsDocument, StatusDocument,
+    accounts, history,
+};
+use crate::apply::{Targets, apply};
+use crate::checkpoints::Checkpoints;
 use crate::run::PipelineError;
 
 /// A store as it was at one moment.
@@ -17,6 +21,8 @@ pub struct StoreView {
     pub ledger: Ledger<Evidence>,
     /// The counters.
     pub totals: Totals,
+    /// What was received, and what history proves.
+    pub coverage: Coverage,
     /// The quarantine and the history of single keys are read on demand.
     reader: Reader,
     /// What the tables lack.
@@ -39,16 +45,25 @@ pub fn read_store(path: &Path) -> Result<StoreView, PipelineError> {
     }
     let mut totals = loaded.totals;
     let mut tail = Delta::default();
+    let mut coverage = Coverage::restore(loaded.coverage);
+    let mut checkpoints = Checkpoints::restore(loaded.checkpoints);
     let mut outcome = Ok(());
     reader.journal_after(loaded.folded, &mut |_, body| {
         if outcome.is_ok() {
-            outcome = apply(body, &ledger, &mut tail, &mut totals.unknowns);
+            let targets = Targets {
+                ledger: &ledger,
+                delta: &mut tail,
+                unknowns: &mut totals.unknowns,
+                coverage: &mut coverage,
+                checkpoints: &mut checkpoints,
+            };
+            outcome = apply(body, targets);
         }
     })?;
     outcome?;
     totals.tally = totals.tally.plus(tail.tally);
     totals.unattributed_attempts = ledger.unattributed_attempts();
-    Ok(StoreView { ledger, totals, reader, tail })
+    Ok(StoreView { ledger, totals, coverage, reader, tail })
 }
 
 impl StoreView {
@@ -78,6 +93,11 @@ impl StoreView {
     /// Counted attempts on an ARN that never showed to be a key; `None` if there was none.
     pub fn attempts_on(&self, key: KeyArn) -> Option<u64> {
         self.ledger.with(key, |state| self.ledger.counts_of(key, state).attempts)
+    }
+
+    /// What is known of accounts and Regions. What the configuration declares complete is told as such.
+    pub fn accounts(&self, declared: &[Declared]) -> AccountsDocument {
+        accounts::accounts(&self.coverage, declared)
     }
 
     /// The counters.

@@ -7,10 +7,10 @@
 //!
 //! Promises: the same seed, shape and mix give the same records; every record is compact JSON in CloudTrail's order of
 //! fields; a key that a record disabled refuses calls until a record enables it. Ids are invented throughout. The
-//! wrapping for each way that records travel is in [`Generated`] and in the functions beside it; [`deliveries`] repeats
-//! and shuffles as the ways do.
+//! wrapping for each way that records travel is in [`Generated`] and in the functions beside it; [`layout`] lays them
+//! out as a trail does; [`deliveries`] repeats and shuffles as the ways do.
 //!
-//! Not in here: data events, insights, digest files, and the more than a hundred services besides KMS, of which a few
+//! Not in here: data events, insights, and the more than a hundred services besides KMS, of which a few
 //! stand for all.
 
 pub(crate) mod catalogue;
@@ -20,6 +20,7 @@ mod envelope;
 pub(crate) mod failure;
 mod generator;
 pub(crate) mod json;
+pub mod layout;
 mod mix;
 pub(crate) mod parameters;
 pub(crate) mod principals;
@@ -32,7 +33,9 @@ use dormouse_model::{AccountId, EventTime, KeyArn, Kind, Region};
 pub use catalogue::KeyClass;
 pub use delivery::{DeliveryOptions, deliveries};
 pub use envelope::{
-    cloudwatch_logs, direct_event, eventbridge, gzip, ndjson, s3_notification, sns, trail, trail_notification,
+    aggregate, cloudwatch_logs, control_message, direct_event, eventbridge, gzip, ndjson, s3_notification,
+    s3_object_created, s3_object_removed, s3_test_event, sns, subscription_confirmation, trail,
+    trail_notification,
 };
 pub use generator::Generator;
 pub use mix::Mix;

@@ -17,6 +17,7 @@ use aws_sdk_sqs::types::{
 use dormouse_aws::Failure;
 
 use super::options::SqsOptions;
+use crate::calls::within;
 
 /// SQS takes and gives at most this many messages in one call.
 pub(crate) const BATCH: usize = 10;
@@ -157,16 +158,6 @@ fn without_second_guesses(client: &Client) -> Client {
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .build();
     Client::from_conf(config)
-}
-
-async fn within<T>(
-    limit: Duration,
-    action: &'static str,
-    call: impl Future<Output = T>,
-) -> Result<T, Failure> {
-    tokio::time::timeout(limit, call)
-        .await
-        .map_err(|_| Failure::transient(action, &format!("no answer within {} s", limit.as_secs())))
 }
 
 pub(crate) fn whole_seconds(duration: Duration) -> i32 {

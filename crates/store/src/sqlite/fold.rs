@@ -9,7 +9,7 @@ use dormouse_ledger::{
 use dormouse_model::EventTime;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::{SqliteOptions, rows};
+use super::{SqliteOptions, places, rows};
 use crate::{Fold, FoldedKey};
 
 /// The name of the fold among the journal's readers.
@@ -31,6 +31,7 @@ pub(super) fn write(
         statement.execute([account.to_string()])?;
     }
     write_ids(&transaction, fold)?;
+    places::write(&transaction, &fold.coverage, &fold.checkpoints)?;
     let meta = "INSERT OR REPLACE INTO meta VALUES (?1, ?2)";
     transaction.execute(meta, params!["totals", rows::to_json(&fold.totals)])?;
     transaction.execute(meta, params!["floor", fold.floor.seconds()])?;
@@ -49,6 +50,7 @@ pub(super) fn position(connection: &Connection) -> rusqlite::Result<u64> {
 }
 
 fn write_keys(transaction: &Transaction<'_>, options: &SqliteOptions, fold: &Fold) -> rusqlite::Result<()> {
+    let mut places = places::Numbers::default();
     let mut upsert = transaction.prepare_cached(rows::UPSERT_KEY)?;
     let mut evidence = transaction.prepare_cached("INSERT OR REPLACE INTO evidence VALUES (?1, ?2, ?3)")?;
     for FoldedKey { key, state } in &fold.keys {
@@ -64,7 +66,7 @@ fn write_keys(transaction: &Transaction<'_>, options: &SqliteOptions, fold: &Fol
                 evidence.execute(params![row, kind, rows::to_json(&texts)])?;
             }
         }
-        write_days(transaction, options, row, &changed.activity)?;
+        write_days(transaction, options, &mut places, row, &changed.activity)?;
         write_users(transaction, options, row, &changed.activity)?;
         write_changes(transaction, options, row, changed)?;
     }
@@ -79,27 +81,33 @@ fn texts_if_last(latest: Option<&Evidence>, last: Option<&Rank>) -> Option<Evide
 fn write_days(
     transaction: &Transaction<'_>,
     options: &SqliteOptions,
+    places: &mut places::Numbers,
     row: u32,
     activity: &Activity,
 ) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO days VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET
-               uses = uses + ?3, attempts = attempts + ?4, changes = changes + ?5,
-               foreign_uses = foreign_uses + ?6, foreign_attempts = foreign_attempts + ?7,
-               foreign_changes = foreign_changes + ?8";
+    let sql =
+        "INSERT INTO days VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO UPDATE SET
+               uses = uses + ?4, attempts = attempts + ?5, changes = changes + ?6, wanted = wanted + ?7,
+               foreign_uses = foreign_uses + ?8, foreign_attempts = foreign_attempts + ?9,
+               foreign_changes = foreign_changes + ?10, foreign_wanted = foreign_wanted + ?11";
     let mut add = transaction.prepare_cached(sql)?;
-    for (day, DayCounts { own, foreign }) in &activity.days {
+    for (&(day, place), DayCounts { own, foreign }) in &activity.days {
+        let place = places.number(transaction, place)?;
         add.execute(params![
             row,
             day,
-            own.uses.cast_signed(),
-            own.attempts.cast_signed(),
-            own.changes.cast_signed(),
-            foreign.uses.cast_signed(),
-            foreign.attempts.cast_signed(),
-            foreign.changes.cast_signed(),
+            place,
+            own.uses,
+            own.attempts,
+            own.changes,
+            own.wanted,
+            foreign.uses,
+            foreign.attempts,
+            foreign.changes,
+            foreign.wanted,
         ])?;
     }
-    if let Some((&latest, _)) = activity.days.last_key_value() {
+    if let Some((&(latest, _), _)) = activity.days.last_key_value() {
         let sql = "DELETE FROM days WHERE row = ?1 AND day + ?2 < ?3";
         transaction.prepare_cached(sql)?.execute(params![row, options.keep_days, latest])?;
     }

@@ -10,7 +10,7 @@ use dormouse_model::{AccountId, EventTime, KeyArn};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::rows::{self, KEY_COLUMNS, StoredTrace};
-use super::{explain, fold, open_read_only};
+use super::{explain, fold, open_read_only, places};
 use crate::{EachKey, Loaded, StoreError, Totals};
 
 /// So many keys are worth a thread of their own.
@@ -79,6 +79,8 @@ pub(super) fn rest(connection: &Connection) -> rusqlite::Result<Loaded> {
         aliases: aliases(connection)?,
         received: received(connection)?,
         totals: totals(connection)?,
+        coverage: places::coverage(connection)?,
+        checkpoints: places::checkpoints(connection)?,
     })
 }
 

@@ -8,6 +8,7 @@ mod fold;
 mod journal;
 mod load;
 mod lock;
+mod places;
 mod quarantine;
 mod reader;
 mod readers;
@@ -20,13 +21,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dormouse_model::EventTime;
+use dormouse_model::{Cell, EventTime};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 pub use reader::{History, Reader, StoredChange, StoredDay, StoredUser};
 pub use readers::Readers;
 
-use crate::{Commit, EachKey, Epoch, Fold, Loaded, Store, StoreError, StoredQuarantined};
+use crate::{CellCounts, Commit, EachKey, Epoch, Fold, Loaded, Store, StoreError, StoredQuarantined};
 use lock::WriterLock;
 
 /// How a store is opened.
@@ -151,6 +152,10 @@ impl Store for SqliteStore {
 
     fn journal_after(&self, seq: u64, each: &mut dyn FnMut(u64, &[u8])) -> Result<(), StoreError> {
         journal::after(&self.connection(), seq, each).map_err(|error| self.explain(&error))
+    }
+
+    fn cell(&self, cell: Cell) -> Result<(u64, CellCounts), StoreError> {
+        places::cell(&mut self.connection(), cell).map_err(|error| self.explain(&error))
     }
 
     fn quarantine_room(&self) -> u64 {

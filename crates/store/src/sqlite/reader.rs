@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use dormouse_ledger::{Evidence, KeyState};
+use dormouse_ledger::{DayCounts, Evidence, KeyState};
 use dormouse_model::{EventTime, KeyArn};
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
-use super::{explain, fold, journal, load, open_read_only, quarantine};
+use super::{explain, fold, journal, load, open_read_only, places, quarantine};
 use crate::{Loaded, StoreError, StoredQuarantined};
 
 /// A view of the store as it was when it was opened.
@@ -22,7 +22,7 @@ pub struct StoredDay {
     /// Days since 1970.
     pub day: u32,
     /// What was counted.
-    pub counts: dormouse_ledger::DayCounts,
+    pub counts: DayCounts,
 }
 
 /// A user of a key, as stored.
@@ -161,20 +161,13 @@ impl Reader {
     }
 
     fn days(&self, row: u32) -> rusqlite::Result<Vec<StoredDay>> {
-        let sql = "SELECT day, uses, attempts, changes, foreign_uses, foreign_attempts, foreign_changes
-                   FROM days WHERE row = ?1 ORDER BY day";
+        let sql = "SELECT sum(uses), sum(attempts), sum(changes), sum(wanted), sum(foreign_uses), sum(foreign_attempts),
+                          sum(foreign_changes), sum(foreign_wanted), day
+                   FROM days WHERE row = ?1 GROUP BY day ORDER BY day";
         let mut statement = self.connection.prepare(sql)?;
         let days = statement.query_map([row], |row| {
-            let count = |column: usize| row.get::<_, i64>(column).map(i64::cast_unsigned);
-            let counts_at = |first: usize| -> rusqlite::Result<dormouse_ledger::Counts> {
-                Ok(dormouse_ledger::Counts {
-                    uses: count(first)?,
-                    attempts: count(first + 1)?,
-                    changes: count(first + 2)?,
-                })
-            };
-            let counts = dormouse_ledger::DayCounts { own: counts_at(1)?, foreign: counts_at(4)? };
-            Ok(StoredDay { day: row.get(0)?, counts })
+            let counts = DayCounts { own: places::shift_at(row, 0)?, foreign: places::shift_at(row, 4)? };
+            Ok(StoredDay { day: row.get(8)?, counts })
         })?;
         days.collect()
     }

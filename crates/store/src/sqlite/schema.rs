@@ -13,7 +13,7 @@ use crate::StoreError;
 const APPLICATION_ID: i64 = 0x444f_524d;
 
 /// Each step takes a file from format N to N + 1. A released step is never edited.
-const MIGRATIONS: &[&str] = &[FORMAT_1];
+const MIGRATIONS: &[&str] = &[FORMAT_1, FORMAT_2];
 
 const FORMAT_1: &str = "
     -- One value a name: writer, floor, totals.
@@ -98,6 +98,51 @@ const FORMAT_1: &str = "
     CREATE VIEW key_days AS
         SELECT arn, date(day * 86400, 'unixepoch') AS day, d.uses, d.attempts, d.changes
         FROM days AS d JOIN keys USING (row) ORDER BY arn, day;
+";
+
+const FORMAT_2: &str = "
+    -- Accounts and Regions that log, by number.
+    CREATE TABLE places (
+        place INTEGER PRIMARY KEY, account TEXT NOT NULL, region TEXT NOT NULL, UNIQUE (account, region)
+    ) STRICT;
+    -- A key is named arn:PARTITION:kms:REGION:ACCOUNT:key/ID, and was logged there as far as format 1 knew.
+    INSERT OR IGNORE INTO places (account, region)
+        SELECT substr(rest, instr(rest, ':') + 1, 12), substr(rest, 1, instr(rest, ':') - 1)
+        FROM (SELECT substr(arn, instr(arn, ':kms:') + 5) AS rest FROM keys);
+
+    -- Counts by day (days since 1970) and by where it was logged.
+    DROP VIEW key_days;
+    ALTER TABLE days RENAME TO days_1;
+    CREATE TABLE days (
+        row INTEGER NOT NULL, day INTEGER NOT NULL, place INTEGER NOT NULL,
+        uses INTEGER NOT NULL, attempts INTEGER NOT NULL, changes INTEGER NOT NULL, wanted INTEGER NOT NULL,
+        foreign_uses INTEGER NOT NULL, foreign_attempts INTEGER NOT NULL, foreign_changes INTEGER NOT NULL,
+        foreign_wanted INTEGER NOT NULL,
+        PRIMARY KEY (row, day, place)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO days
+        SELECT row, day, place, d.uses, d.attempts, d.changes, 0, d.foreign_uses, d.foreign_attempts, d.foreign_changes, 0
+        FROM days_1 AS d
+        JOIN (SELECT row, substr(arn, instr(arn, ':kms:') + 5) AS rest FROM keys) USING (row)
+        JOIN places ON account = substr(rest, instr(rest, ':') + 1, 12) AND region = substr(rest, 1, instr(rest, ':') - 1);
+    DROP TABLE days_1;
+    CREATE INDEX days_of_cell ON days (place, day);
+    CREATE VIEW key_days AS
+        SELECT arn, date(day * 86400, 'unixepoch') AS day, sum(d.uses) AS uses, sum(d.attempts) AS attempts,
+               sum(d.changes) AS changes
+        FROM days AS d JOIN keys USING (row) GROUP BY arn, d.day ORDER BY arn, d.day;
+
+    -- What was received from a place, and what history proves of it, as JSON.
+    CREATE TABLE coverage (
+        account TEXT NOT NULL, region TEXT NOT NULL, known TEXT NOT NULL, PRIMARY KEY (account, region)
+    ) STRICT, WITHOUT ROWID;
+    -- What a source said of its completeness, as JSON.
+    CREATE TABLE sources (name TEXT PRIMARY KEY, known TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    -- How far a source has come in each shard of a stream, as JSON.
+    CREATE TABLE checkpoints (
+        source TEXT NOT NULL, stream TEXT NOT NULL, shard TEXT NOT NULL, position TEXT NOT NULL,
+        PRIMARY KEY (source, stream, shard)
+    ) STRICT, WITHOUT ROWID;
 ";
 
 /// Brings an empty or older file to the current format.

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dormouse_ledger::{AliasName, Counting, Delta, Ledger, Rank, Trace};
+use dormouse_ledger::{AliasName, Counting, CoverageRows, Delta, Ledger, Rank, Trace};
 use dormouse_model::{Effect, KeyArn, Kind, LifecycleState, Observation};
 use tempfile::TempDir;
 
@@ -63,6 +63,7 @@ fn observation(kind: Kind, event_id: &str) -> Observation<'_> {
         shared_id: None,
         recipient: None,
         logged_region: None,
+        from_history: false,
         principal: Some("arn:aws:iam::111122223333:role/app"),
         session: Some("s"),
         invoked_by: None,
@@ -105,6 +106,8 @@ fn one_of_each() -> (Ledger<Rank>, Fold) {
         floor: at(0),
         window: 3,
         totals: Totals::default(),
+        coverage: CoverageRows::default(),
+        checkpoints: Vec::new(),
     };
     (ledger, fold)
 }

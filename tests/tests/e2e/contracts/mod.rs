@@ -4,7 +4,9 @@
 //! by somebody else, and says what AWS's documentation says. Where the witness is known to do otherwise, the clause says
 //! so: what it does is asserted as well, so that a newer witness that does better is noticed.
 
+mod kinesis;
 mod kms;
+mod s3;
 mod sqs;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,0 +1,216 @@
+//! What is known of accounts and Regions: what was received, and what history proves.
+
+use std::collections::BTreeMap;
+
+use dormouse_ledger::coverage::{PlaceCoverage, SourceCoverage, with, without};
+use dormouse_ledger::{Coverage, Days, Gap, PipeChange, Span};
+use dormouse_model::{AccountId, DeadLetters, EventTime, Place, Region};
+use serde::{Deserialize, Serialize};
+
+/// All accounts that anything is known of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountsDocument {
+    /// The accounts, by id.
+    pub accounts: Vec<AccountDocument>,
+    /// The sources that ever ran on this store, by name.
+    pub sources: Vec<SourceReceivedDocument>,
+}
+
+/// One account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountDocument {
+    /// Its id.
+    pub account: AccountId,
+    /// Its Regions, by name.
+    pub regions: Vec<RegionDocument>,
+}
+
+/// One Region of an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegionDocument {
+    /// Its name.
+    pub region: Region,
+    /// What arrived from it, by source.
+    pub received: Vec<ReceivedDocument>,
+    /// What was read of its history.
+    pub history: HistoryDocument,
+    /// The latest changes of what delivers its events: trails and rules.
+    pub pipe_changes: Vec<PipeChange>,
+}
+
+/// What arrived through one source. Received is not proven: whether everything was put into the source is another matter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceivedDocument {
+    /// The source's name.
+    pub source: String,
+    /// The time of the earliest event that arrived.
+    pub first_event: EventTime,
+    /// The time of the latest event that arrived.
+    pub last_event: EventTime,
+    /// Records of KMS that arrived.
+    pub records: u64,
+    /// The spans in which everything that reached the source was taken.
+    pub spans: Vec<Span>,
+    /// What lies between them, and why.
+    pub holes: Vec<Gap>,
+}
+
+/// What was read of the history of one Region of an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryDocument {
+    /// The days that were read, as ranges.
+    pub days: Vec<DaysDocument>,
+    /// Those of which some part is missing.
+    pub incomplete_days: Vec<DaysDocument>,
+    /// The spans in which a use would have been seen, and by whose word.
+    pub covered: Vec<CoveredDocument>,
+    /// Why other parts of the days that were read are not proven.
+    pub gaps: Vec<Gap>,
+}
+
+/// A range of UTC days.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaysDocument {
+    /// The first, `YYYY-MM-DD`.
+    pub from: String,
+    /// The last.
+    pub to: String,
+}
+
+/// A span in which a use would have been seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CoveredDocument {
+    /// Its first second.
+    pub from: EventTime,
+    /// The first second behind it.
+    pub until: EventTime,
+    /// `digests`: the trail's digest files show that no log file is missing. `declared`: the configuration says so.
+    pub by: String,
+}
+
+/// What a source said of its completeness.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceReceivedDocument {
+    /// Its name.
+    pub source: String,
+    /// When it first ran.
+    pub since: EventTime,
+    /// Everything that reached it before was taken, but for the holes; null while nobody can say.
+    pub until: Option<EventTime>,
+    /// For how many seconds its service keeps what nobody takes; null if it cannot be read.
+    pub retention_seconds: Option<u64>,
+    /// How many messages its dead-letter queue held when it was last looked at; null if there is none, or if it cannot be
+    /// read.
+    pub dead_letters: Option<u64>,
+    /// Where something may have been lost, and why.
+    pub holes: Vec<Gap>,
+}
+
+/// A span that the configuration declares complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declared {
+    /// For these accounts; all if empty.
+    pub accounts: Vec<AccountId>,
+    /// For these Regions; all if empty.
+    pub regions: Vec<Region>,
+    /// When.
+    pub span: Span,
+}
+
+impl Declared {
+    fn concerns(&self, place: Place) -> bool {
+        (self.accounts.is_empty() || self.accounts.contains(&place.account))
+            && (self.regions.is_empty() || self.regions.contains(&place.region))
+    }
+}
+
+/// What is known, as a document.
+pub(super) fn accounts(coverage: &Coverage, declared: &[Declared]) -> AccountsDocument {
+    let mut places: BTreeMap<Place, &PlaceCoverage> = coverage.places().collect();
+    // What is declared concerns places of which nothing has come, too, if it names them.
+    let nothing = PlaceCoverage::default();
+    for declared in declared {
+        for &account in &declared.accounts {
+            for &region in &declared.regions {
+                places.entry(Place { account, region }).or_insert(&nothing);
+            }
+        }
+    }
+    let mut accounts: Vec<AccountDocument> = Vec::new();
+    for (place, known) in places {
+        let region = RegionDocument {
+            region: place.region,
+            received: received(coverage, known),
+            history: history(place, known, declared),
+            pipe_changes: known.pipe.clone(),
+        };
+        match accounts.last_mut().filter(|last| last.account == place.account) {
+            Some(account) => account.regions.push(region),
+            None => accounts.push(AccountDocument { account: place.account, regions: vec![region] }),
+        }
+    }
+    AccountsDocument { accounts, sources: coverage.sources().map(source).collect() }
+}
+
+fn received(coverage: &Coverage, known: &PlaceCoverage) -> Vec<ReceivedDocument> {
+    let document = |(source, &seen): (&Box<str>, &dormouse_ledger::Seen)| {
+        let received = coverage.received(source, seen);
+        ReceivedDocument {
+            source: source.to_string(),
+            first_event: seen.first,
+            last_event: seen.last,
+            records: seen.records,
+            spans: received.spans,
+            holes: received.holes,
+        }
+    };
+    known.received.iter().map(document).collect()
+}
+
+fn history(place: Place, known: &PlaceCoverage, declared: &[Declared]) -> HistoryDocument {
+    let document =
+        |span: &Span, by: &str| CoveredDocument { from: span.from, until: span.until, by: by.into() };
+    let mut covered: Vec<CoveredDocument> =
+        known.covered.iter().map(|span| document(span, "digests")).collect();
+    let mut said = Vec::new();
+    for declared in declared.iter().filter(|declared| declared.concerns(place)) {
+        said = with(said, declared.span);
+    }
+    // What is proven needs nobody's word.
+    for span in &known.covered {
+        said = without(&said, *span);
+    }
+    covered.extend(said.iter().map(|span| document(span, "declared")));
+    covered.sort_by_key(|span| span.from);
+    HistoryDocument {
+        days: days(&known.finished),
+        incomplete_days: days(&known.incomplete),
+        covered,
+        gaps: known.gaps.clone(),
+    }
+}
+
+fn days(days: &Days) -> Vec<DaysDocument> {
+    let document = |&(from, to): &(u32, u32)| DaysDocument { from: date(from), to: date(to) };
+    days.ranges().iter().map(document).collect()
+}
+
+fn source((name, known): (&str, &SourceCoverage)) -> SourceReceivedDocument {
+    SourceReceivedDocument {
+        source: name.to_owned(),
+        since: known.since,
+        until: known.until,
+        retention_seconds: known.last.retention_seconds,
+        dead_letters: match known.last.dead_letters {
+            DeadLetters::Messages(messages) => Some(messages),
+            DeadLetters::None | DeadLetters::Unreadable => None,
+        },
+        holes: known.holes.clone(),
+    }
+}
+
+/// `YYYY-MM-DD` of a day since 1970.
+pub(super) fn date(day: u32) -> String {
+    let midnight = EventTime::from_seconds(day.saturating_mul(86_400));
+    midnight.to_string().chars().take(10).collect()
+}

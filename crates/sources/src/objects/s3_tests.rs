@@ -1,0 +1,1 @@
+//! Objects through the real SDK.
