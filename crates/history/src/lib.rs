@@ -23,13 +23,27 @@
 //! | `read.rs` | one object, from the bucket into the cells |
 //! | `place.rs` | one place, day by day |
 //! | `proof.rs` | what digest files prove |
+//! | `finish.rs` | where finished cells go |
 //! | `progress.rs` | how far a job is, for people |
 //! | `job.rs` | all places at once; starting, stopping and remembering jobs |
 
 mod cell;
+mod finish;
+mod job;
+mod layout;
+mod place;
+mod progress;
 pub mod proof;
+mod read;
+mod request;
+#[cfg(test)]
+mod tests;
 
 pub use cell::{BuiltCell, CellBuilder, CellNumbers, KeptObservations};
+pub use finish::{Finish, NotFinished};
+pub use job::{JobHandle, Jobs, StartError, start};
+pub use progress::{JobProgress, JobState, PlaceCovered};
+pub use request::{BackfillRequest, Day, ParseDayError, RequestError, SETTLING_SECONDS, USUAL_CONCURRENCY, last_day};
 
 use dormouse_model::printable;
 

@@ -14,7 +14,7 @@
 //! Its ceiling: the signatures of digests are not checked. Against loss this proves as much; against somebody who may
 //! write to the bucket and forges a whole chain it does not.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use dormouse_ledger::coverage::with;
 use dormouse_ledger::{Gap, Span};
@@ -98,38 +98,63 @@ pub struct Proof {
     pub covered: Vec<Span>,
     /// In order, within what is not covered.
     pub gaps: Vec<Gap>,
+    /// A log file that may have events of the day was delivered, as a digest says, and was not read.
+    pub is_lacking: bool,
+    /// Every log file that was delivered was read, whatever trails carry: if there was none, nothing was logged.
+    pub is_all_delivered: bool,
 }
 
-/// What the digests of the cell's folders prove. `digests` and `files` are those of the place in the folders of the day
-/// and of the day after; others do no harm.
-pub fn prove(cell: Cell, digests: &[SeenDigest], unread: &[UnreadDigest], files: &ReadFiles) -> Proof {
+/// What is known of one day of a place: of the folders of the day and of the day after. What else there is does no harm.
+#[derive(Clone, Copy, Debug)]
+pub struct DayOfPlace<'a> {
+    /// The cell.
+    pub cell: Cell,
+    /// The digests that could be read.
+    pub digests: &'a [SeenDigest],
+    /// Those that could not.
+    pub unread: &'a [UnreadDigest],
+    /// The log files.
+    pub files: &'a ReadFiles,
+    /// Instants at which something happened that was not understood, and what.
+    pub not_understood: &'a [(EventTime, Box<str>)],
+}
+
+/// What the digests prove of the cell.
+pub fn prove(known: DayOfPlace<'_>) -> Proof {
+    let DayOfPlace { cell, digests, unread, files, not_understood } = known;
     let mut trails: BTreeMap<&str, Vec<&SeenDigest>> = BTreeMap::new();
     for digest in digests.iter().filter(|digest| digest.start < digest.end) {
         trails.entry(&digest.trail).or_default().push(digest);
     }
     let day = Span { from: cell.begin(), until: cell.end() };
-    let mut covered = Vec::new();
+    let (mut covered, mut delivered) = (Vec::new(), Vec::new());
     let mut gaps = Gaps::default();
+    let mut is_lacking = false;
     let names_trails = trails.len() > 1;
     for (name, digests) in &mut trails {
         digests.sort_by(|a, b| (a.start, a.end, &a.object).cmp(&(b.start, b.end, &b.object)));
-        let mut trail = Trail { day, cell, digests, unread, files, spans: Vec::new(), gaps: Vec::new() };
-        trail.prove();
-        covered.extend(trail.spans);
-        for gap in trail.gaps {
-            let reason =
-                if names_trails { format!("trail {name}: {}", gap.reason).into() } else { gap.reason };
+        let trail = Trail { day, cell, digests, unread, files, spans: Vec::new(), gaps: Vec::new() };
+        let proven = trail.prove();
+        covered.extend(proven.covered);
+        delivered.extend(proven.delivered);
+        is_lacking |= proven.is_lacking;
+        for gap in proven.gaps {
+            let reason = if names_trails { format!("trail {name}: {}", gap.reason).into() } else { gap.reason };
             gaps.add(gap.from, gap.until, reason);
         }
     }
     if trails.is_empty() {
-        let reason = match unread.first() {
-            Some(unread) => unread_reason(unread),
-            None => "no digest files".into(),
-        };
+        let reason = unread.first().map_or_else(|| "no digest files".into(), unread_reason);
         gaps.add(day.from, day.until, reason);
     }
-    let mut covered = joined(covered);
+    tell_unlisted_problems(known, day, &mut gaps);
+    let mut instants = Vec::with_capacity(not_understood.len());
+    for (time, reason) in not_understood {
+        let instant = Span { from: *time, until: time.plus(1) };
+        instants.push(instant);
+        gaps.add(instant.from, instant.until, reason.clone());
+    }
+    let mut covered = minus(joined(covered), &joined(instants));
     if covered.len() > MOST_SPANS {
         covered.sort_by_key(|span| std::cmp::Reverse(span.until.seconds_since(span.from)));
         covered.truncate(MOST_SPANS);
@@ -140,7 +165,27 @@ pub fn prove(cell: Cell, digests: &[SeenDigest], unread: &[UnreadDigest], files:
         // They quote names that somebody else chose.
         gap.reason = said(&gap.reason);
     }
-    Proof { covered, gaps }
+    let is_all_delivered = minus(vec![day], &joined(delivered)).is_empty();
+    Proof { covered, gaps, is_lacking, is_all_delivered }
+}
+
+/// Of a log file that no digest lists nobody can say which events are missing.
+fn tell_unlisted_problems(known: DayOfPlace<'_>, day: Span, gaps: &mut Gaps) {
+    let mut problems: Vec<_> = known
+        .files
+        .iter()
+        .filter_map(|(object, read)| read.problem.as_ref().map(|problem| (object, problem)))
+        .collect();
+    if problems.is_empty() {
+        return;
+    }
+    let listed: HashSet<&str, RandomState> =
+        known.digests.iter().flat_map(|digest| &digest.files).map(|file| &*file.object).collect();
+    problems.retain(|(object, _)| !listed.contains(&***object));
+    problems.sort_unstable();
+    for (object, problem) in problems.into_iter().take(MOST_GAPS) {
+        gaps.add(day.from, day.until, format!("{object}: {problem}").into());
+    }
 }
 
 fn unread_reason(unread: &UnreadDigest) -> Box<str> {
@@ -159,18 +204,27 @@ struct Trail<'a> {
     gaps: Vec<Gap>,
 }
 
+/// What one trail's digests prove on one day.
+struct ProvenByTrail {
+    covered: Vec<Span>,
+    /// Everything that was delivered of these spans was read.
+    delivered: Vec<Span>,
+    gaps: Vec<Gap>,
+    is_lacking: bool,
+}
+
 impl Trail<'_> {
-    fn prove(&mut self) {
+    fn prove(mut self) -> ProvenByTrail {
         self.follow_the_chain();
-        self.take_away_what_was_not_read();
-        if !self.has_read_only_records() {
-            self.spans.clear();
-            let date = date(self.cell);
-            let reason =
-                format!("no read-only record of KMS was seen on {date}: the trail may not carry them");
-            self.gap(self.day, reason);
+        let is_lacking = self.take_away_what_was_not_read();
+        let delivered = within(&self.spans, self.day);
+        if self.has_read_only_records() {
+            return ProvenByTrail { covered: delivered.clone(), delivered, gaps: self.gaps, is_lacking };
         }
-        self.spans = within(&self.spans, self.day);
+        let date = date(self.cell);
+        let reason = format!("no read-only record of KMS was seen on {date}: the trail may not carry them");
+        self.gap(self.day, reason);
+        ProvenByTrail { covered: Vec::new(), delivered, gaps: self.gaps, is_lacking }
     }
 
     fn gap(&mut self, span: Span, reason: impl Into<Box<str>>) {
@@ -251,7 +305,8 @@ impl Trail<'_> {
         self.unread.iter().find(is_it).map(unread_reason)
     }
 
-    fn take_away_what_was_not_read(&mut self) {
+    /// Whether a log file with events of the day was not read.
+    fn take_away_what_was_not_read(&mut self) -> bool {
         let mut holes = Vec::new();
         for &digest in self.digests {
             for file in &digest.files {
@@ -262,7 +317,9 @@ impl Trail<'_> {
                 }
             }
         }
-        self.spans = minus(std::mem::take(&mut self.spans), &joined(holes));
+        let holes = joined(holes);
+        self.spans = minus(std::mem::take(&mut self.spans), &holes);
+        !within(&holes, self.day).is_empty()
     }
 
     fn why_not_read(&self, file: &ListedFile) -> Option<&str> {

@@ -2,6 +2,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn prove(cell: Cell, digests: &[SeenDigest], unread: &[UnreadDigest], files: &ReadFiles) -> Proof {
+    super::prove(DayOfPlace { cell, digests, unread, files, not_understood: &[] })
+}
+
 const DAY: u32 = 20_760;
 const HOUR: u32 = 3_600;
 const ALLOWANCE: u32 = DELIVERY_ALLOWANCE_SECONDS;
@@ -218,6 +222,25 @@ fn many_gaps_are_told_as_few_and_claim_nothing() {
     assert!(proof.gaps.len() <= MOST_GAPS);
     assert_eq!(proof.gaps.last().unwrap().until, at(86_400));
     assert!(proof.gaps.iter().all(|gap| !gap.reason.contains('\u{1b}')));
+}
+
+#[test]
+fn a_use_of_a_key_that_nobody_can_name_leaves_its_second() {
+    let (digests, files) = history("main");
+    let not_understood = [(at(500), "a call of Decrypt names no key that can be told".into())];
+    let known = DayOfPlace { cell: cell(), digests: &digests, unread: &[], files: &files, not_understood: &not_understood };
+    let proof = super::prove(known);
+    assert_eq!(covered(&proof), [(0, 500), (501, 86_400)]);
+    assert_eq!(reasons(&proof), ["a call of Decrypt names no key that can be told"]);
+    assert!(proof.is_all_delivered && !proof.is_lacking);
+}
+
+#[test]
+fn a_damaged_file_that_no_digest_lists_is_named() {
+    let mut files = ReadFiles::default();
+    files.insert("AWSLogs/x".into(), ReadFile { problem: Some("damaged".into()), ..ReadFile::default() });
+    let proof = prove(cell(), &[], &[], &files);
+    assert_eq!(reasons(&proof), ["AWSLogs/x: damaged", "no digest files"]);
 }
 
 /// What happens to one hour of a trail.
