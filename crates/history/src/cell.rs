@@ -355,3 +355,6 @@ fn keep_latest(known: &mut Option<Latest>, observation: &Observation<'_>) {
 fn encode(observation: &Observation<'_>, out: Vec<u8>) -> Vec<u8> {
     postcard::to_extend(observation, out).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;
