@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use ::ferrokinesis::store::StoreOptions;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::primitives::{Blob, DateTime};
@@ -13,7 +14,6 @@ use aws_sdk_kinesis::types::{Shard, ShardIteratorType, StreamStatus};
 use dormouse_simulate::kinesis::{KinesisDouble, KinesisOptions};
 use dormouse_tests::aws;
 use dormouse_tests::wait::eventually;
-use ::ferrokinesis::store::StoreOptions;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{code_of, fresh, held_by};
