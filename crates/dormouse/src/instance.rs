@@ -83,6 +83,8 @@ impl RunningInstance {
         let Surroundings { clock, aws } = surroundings;
         let started = clock.now_seconds();
         let (pipeline, store) = open_pipeline(config, Arc::clone(&clock)).await?;
+        let store_id = store.id().into();
+        let store: Arc<dyn Store> = store;
         let readers = Readers::of(config.store.path.clone());
         let instance = Instance {
             view: Arc::new(pipeline.view(readers, seconds(config.verdicts.idle_after))),
@@ -90,6 +92,8 @@ impl RunningInstance {
             control: pipeline.control(),
             registry: registry(&pipeline)?,
             sources: Arc::default(),
+            declared: config.history.declared().into(),
+            store: store_id,
             lifecycle: Arc::default(),
             version: env!("CARGO_PKG_VERSION"),
             started,
@@ -209,7 +213,10 @@ impl ServerTask {
     }
 }
 
-async fn open_pipeline(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<(Pipeline, Arc<dyn Store>)> {
+async fn open_pipeline(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<(Pipeline, Arc<SqliteStore>)> {
     let store = SqliteOptions {
         quarantine_bytes: config.store.quarantine_bytes,
         keep_days: config.store.keep_days,
@@ -226,9 +233,10 @@ async fn open_pipeline(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result
         future_hold_seconds: seconds(config.ingest.future_hold),
         ..PipelineOptions::default()
     };
-    let open = move || -> anyhow::Result<(Pipeline, Arc<dyn Store>)> {
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(store)?);
-        Ok((Pipeline::open(Arc::clone(&store), decoder, clock, options)?, store))
+    let open = move || -> anyhow::Result<(Pipeline, Arc<SqliteStore>)> {
+        let store = Arc::new(SqliteStore::open(store)?);
+        let for_pipeline: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
+        Ok((Pipeline::open(for_pipeline, decoder, clock, options)?, store))
     };
     tokio::task::spawn_blocking(open).await?
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use dormouse_model::{Clock, EventTime};
+use dormouse_pipeline::view::Declared;
 use dormouse_pipeline::{Control, LiveView, Progress};
 use dormouse_sources::health::SourceHealth;
 use dormouse_sources::kinesis::KinesisStats;
@@ -23,6 +24,10 @@ pub struct Instance {
     pub registry: prometheus::Registry,
     /// The sources, as they are started.
     pub sources: Arc<SourceStates>,
+    /// Spans of history that the configuration declares complete.
+    pub declared: Arc<[Declared]>,
+    /// The store's own id.
+    pub store: Arc<str>,
     /// Where the process is in its life.
     pub lifecycle: Arc<Lifecycle>,
     /// The program's version.

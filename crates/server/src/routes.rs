@@ -8,7 +8,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, delete, get, post};
 use tokio::sync::Semaphore;
 
-use crate::api::{health, key, keys, openapi, quarantine, status};
+use crate::api::{accounts, health, key, keys, openapi, quarantine, status};
 use crate::auth::{RefusalLog, Token};
 use crate::blocking::Blocking;
 use crate::instance::Instance;
@@ -68,7 +68,8 @@ pub(crate) struct Route {
 pub(crate) const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
 
 /// All paths. A wildcard because an ARN holds slashes.
-pub(crate) const ROUTES: [Route; 12] = [
+pub(crate) const ROUTES: [Route; 13] = [
+    Route { path: "/api/v1/accounts", methods: &["GET"], handler: || get(accounts::list) },
     Route { path: "/api/v1/keys", methods: &["GET"], handler: || get(keys::list) },
     Route { path: "/api/v1/keys/{*arn}", methods: &["GET"], handler: || get(key::details) },
     Route { path: "/api/v1/status", methods: &["GET"], handler: || get(status::status) },

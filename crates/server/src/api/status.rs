@@ -25,6 +25,8 @@ pub struct InstanceStatus {
     /// The counters.
     #[serde(flatten)]
     pub status: StatusDocument,
+    /// The store's own id.
+    pub store: String,
     /// This process.
     pub instance: InstanceDocument,
 }
@@ -112,7 +114,8 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, Prob
     let app_there = Arc::clone(&app);
     let document = app.blocking.run(move || {
         let instance = InstanceDocument::of(&app_there.instance);
-        encode(&InstanceStatus { status: app_there.instance.view.status()?, instance })
+        let store = app_there.instance.store.to_string();
+        encode(&InstanceStatus { status: app_there.instance.view.status()?, store, instance })
     });
     Ok(json(document.await?))
 }

@@ -7,7 +7,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use dormouse_cloudtrail::{Decoder, Limits as DecoderLimits};
+use dormouse_ledger::Span;
 use dormouse_model::{Clock, EventTime, ManualClock, OperationTable};
+use dormouse_pipeline::view::Declared;
 use dormouse_pipeline::{OnPoison, Pipeline, PipelineIntake, PipelineOptions};
 use dormouse_simulate::records::{Generated, Generator, Mix, Shape};
 use dormouse_sources::health::SourceHealth;
@@ -75,6 +77,15 @@ pub(super) fn now() -> EventTime {
     "2026-11-12T00:00:00Z".parse().unwrap()
 }
 
+/// A span of two days, in a place of which nothing else is known.
+fn declared() -> Declared {
+    Declared {
+        accounts: vec!["999988887777".parse().unwrap()],
+        regions: vec!["sa-east-1".parse().unwrap()],
+        span: Span { from: now().minus(3 * 86_400), until: now().minus(86_400) },
+    }
+}
+
 /// Records of everything that happens, spread over ten days, with hostile texts.
 pub(super) fn records(seed: u64, count: u32) -> Vec<Generated> {
     let shape = Shape { hostile: true, rich: false, ..Shape::default() }.over(10 * 86_400, count);
@@ -103,6 +114,7 @@ impl House {
         let wall: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
         let gate = Arc::<Gate>::default();
         let store = SqliteStore::open(SqliteOptions::at(&path)).unwrap();
+        let store_id = store.id().to_owned();
         let store = Arc::new(GuardedStore { inner: store, guard: AtGate(Arc::clone(&gate)) });
         let decoder = Arc::new(Decoder::new(OperationTable::default(), DecoderLimits::default()));
         let options = PipelineOptions {
@@ -122,6 +134,8 @@ impl House {
             control: pipeline.control(),
             registry,
             sources: Arc::default(),
+            declared: Arc::new([declared()]),
+            store: store_id.into(),
             lifecycle: Arc::default(),
             version: "1.2.3",
             started: now(),
