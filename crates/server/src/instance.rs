@@ -11,6 +11,8 @@ use dormouse_sources::kinesis::KinesisStats;
 use dormouse_sources::sqs::SqsStats;
 use tokio::sync::watch;
 
+use crate::history::ReadHistory;
+
 /// A running Dormouse, as far as it is shown.
 #[derive(Clone)]
 pub struct Instance {
@@ -24,6 +26,8 @@ pub struct Instance {
     pub registry: prometheus::Registry,
     /// The sources, as they are started.
     pub sources: Arc<SourceStates>,
+    /// Reads history.
+    pub history: Arc<dyn ReadHistory>,
     /// Spans of history that the configuration declares complete.
     pub declared: Arc<[Declared]>,
     /// The store's own id.

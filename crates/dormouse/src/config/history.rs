@@ -1,6 +1,7 @@
 //! What the configuration says about history: how it is read, and what is declared of it.
 
 use anyhow::{Context, bail};
+use dormouse_history::USUAL_CONCURRENCY;
 use dormouse_ledger::Span;
 use dormouse_model::{AccountId, EventTime, Region};
 use dormouse_pipeline::view::Declared;
@@ -9,10 +10,8 @@ use serde::Deserialize;
 use super::buckets::BucketPart;
 use super::values::{day, some_bytes};
 
-/// How many objects are read at once if nobody says how many.
-const USUAL_CONCURRENCY: usize = 8;
 /// Who reads more at once holds more in memory and gains nothing.
-pub(crate) const MOST_CONCURRENCY: usize = 64;
+const MOST_CONCURRENCY: usize = 256;
 
 /// History: how a trail's past is read, and what is declared of it.
 #[derive(Clone, Debug, Deserialize)]
@@ -23,6 +22,10 @@ pub(crate) struct HistoryConfig {
     /// How many bytes a second are read; no bound if absent.
     #[serde(deserialize_with = "some_bytes")]
     pub(crate) bandwidth: Option<u64>,
+    /// The Region in which buckets are looked for first.
+    pub(crate) region: Option<String>,
+    /// Another endpoint than AWS's own, for tests and private links.
+    pub(crate) endpoint_url: Option<String>,
     /// The buckets, or parts of them, that may be read; any if empty.
     pub(crate) buckets: Vec<String>,
     /// The spans that are complete by somebody's word.
@@ -31,7 +34,14 @@ pub(crate) struct HistoryConfig {
 
 impl Default for HistoryConfig {
     fn default() -> Self {
-        Self { concurrency: USUAL_CONCURRENCY, bandwidth: None, buckets: Vec::new(), declared: Vec::new() }
+        Self {
+            concurrency: USUAL_CONCURRENCY,
+            bandwidth: None,
+            region: None,
+            endpoint_url: None,
+            buckets: Vec::new(),
+            declared: Vec::new(),
+        }
     }
 }
 
