@@ -42,7 +42,7 @@ pub mod view;
 
 pub use control::{Control, QuarantineAction, QuarantineOutcome};
 pub use history::{CellEvidence, HistoryIntake};
-pub use intake::{OnPoison, PipelineIntake};
+pub use intake::{AllowedObjects, NotABucketName, ObjectIntake, OnPoison, PipelineIntake};
 pub use metrics::Metrics;
 pub use run::{CheckpointView, Pipeline, PipelineError, PipelineOptions, Progress};
 pub use view::{LiveView, StoreView, read_store};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use dormouse_cloudtrail::Decoder;
 use dormouse_ledger::{Bounds, Ledger, Rank, Tally};
 use dormouse_model::{Clock, EventTime};
-use dormouse_store::{Commit, Epoch, Fold, Readers, Store, StoreError, Totals};
+use dormouse_store::{Commit, Epoch, Fold, Quarantined, Readers, Store, StoreError, Totals};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
@@ -22,7 +22,7 @@ use crate::control::{Control, QuarantineAction, QuarantineOutcome, Request};
 use crate::epoch::EpochError;
 use crate::fold;
 use crate::history::{self, HistoryIntake, Submitted};
-use crate::intake::{Decoded, OnPoison, PipelineIntake};
+use crate::intake::{Decoded, ObjectIntakes, OnPoison, PipelineIntake};
 use crate::metrics::{Metrics, Observed, observe};
 use crate::recent::SharedRecent;
 use crate::recover::{Shared, State, recover};
@@ -234,6 +234,8 @@ impl Pipeline {
             budget_kib: options.in_flight_kib,
             future_hold_seconds: options.future_hold_seconds,
             on_poison: OnPoison::default(),
+            objects: None,
+            all_objects: ObjectIntakes::default(),
             out,
         };
         let progress = Arc::new(Progress::new(state.current_totals().tally)?);
@@ -356,7 +358,23 @@ impl Pipeline {
     /// Does what a person asked for, and answers when it is durable.
     async fn answer(&mut self, request: Request, stop: &CancellationToken) -> Result<(), PipelineError> {
         let Request { id, action, answer } = request;
-        let outcome = self.act(id, action, stop).await?;
+        let store = Arc::clone(&self.core.store);
+        let kept = tokio::task::spawn_blocking(move || store.quarantined(id)).await;
+        let kept = kept.map_err(|panic| PipelineError::Panicked(panic.to_string()))??;
+        let outcome = match kept {
+            _ if self.progress.is_paused() => QuarantineOutcome::NotNow,
+            None => QuarantineOutcome::NoSuchMessage,
+            Some(kept) => {
+                if action == QuarantineAction::Retry
+                    && let Some(again) = self.intake.announced_again(id, &kept.message)
+                {
+                    // Fetching takes its time, and its outcome comes in like every other batch.
+                    tokio::spawn(again.run(answer));
+                    return Ok(());
+                }
+                self.act(id, action, &kept.message, stop).await?
+            }
+        };
         // Whoever asked may have gone.
         let _ = answer.send(outcome);
         Ok(())
@@ -366,26 +384,19 @@ impl Pipeline {
         &mut self,
         id: i64,
         action: QuarantineAction,
+        message: &Quarantined,
         stop: &CancellationToken,
     ) -> Result<QuarantineOutcome, PipelineError> {
-        if self.progress.is_paused() {
-            return Ok(QuarantineOutcome::NotNow);
-        }
-        let store = Arc::clone(&self.core.store);
-        let kept = tokio::task::spawn_blocking(move || store.quarantined(id)).await;
-        let Some(kept) = kept.map_err(|panic| PipelineError::Panicked(panic.to_string()))?? else {
-            return Ok(QuarantineOutcome::NoSuchMessage);
-        };
-        let message = kept.message;
         let (batch, outcome) = match action {
             QuarantineAction::Drop => {
                 (PipelineIntake::forget(id, &message.source), QuarantineOutcome::Dropped)
             }
             QuarantineAction::Retry => {
                 let again = self.intake.decode_again(id, &message.body, &message.source);
-                let refused = again.poison.first().map(|poison| QuarantineOutcome::Refused {
-                    reason: poison.message.reason.clone(),
-                    detail: poison.message.detail.clone(),
+                let still_bad = again.poison.first().and_then(|poison| poison.messages.first());
+                let refused = still_bad.map(|message| QuarantineOutcome::Refused {
+                    reason: message.reason.clone(),
+                    detail: message.detail.clone(),
                 });
                 (again, refused.unwrap_or(QuarantineOutcome::Applied))
             }

@@ -108,20 +108,18 @@ impl Sealed {
             settled: batch.settled,
             _in_flight: batch._in_flight,
         };
-        if let Some(id) = batch.retried
-            && batch.poison.is_empty()
-        {
-            self.released.push(id);
-        }
-        for Poison { message, receipt, leave } in batch.poison {
-            let bytes = message.body.len() as u64;
-            let fits = bytes <= *room || batch.retried.is_some();
+        let mut stays = false;
+        for poison in batch.poison {
+            let bytes = poison.bytes();
+            let fits = bytes <= *room || is_kept_already(batch.retried, &poison);
+            let Poison { messages, receipt, leave, is_whole } = poison;
             if leave || !fits {
+                stays = true;
                 settle.leave.extend(receipt);
                 if !fits {
                     tracing::warn!(
-                        reason = message.reason,
-                        source = message.source,
+                        reason = messages.first().map(|message| &*message.reason),
+                        source = &*batch.source,
                         "the quarantine is full: the message is left to the queue's redrive policy; \
                          inspect the quarantine or raise store.quarantine_bytes"
                     );
@@ -129,11 +127,18 @@ impl Sealed {
                 continue;
             }
             *room -= bytes.min(*room);
+            stays |= is_whole;
             settle.ack.extend(receipt);
-            self.quarantine.push(message);
+            self.quarantine.extend(messages);
         }
+        self.released.extend(batch.retried.filter(|_| !stays));
         self.settle.push(settle);
     }
+}
+
+/// Whether this is the message of the quarantine that was tried again, which has its room.
+fn is_kept_already(retried: Option<i64>, poison: &Poison) -> bool {
+    retried.is_some() && poison.is_whole
 }
 
 /// What a batch says of its source. A source that has to read something again does not move on.
@@ -141,8 +146,8 @@ fn note_source<'a>(batch: &'a Decoded, room: &mut u64, header: &mut Header<'a>) 
     let source = &*batch.source;
     let mut is_left = false;
     for poison in &batch.poison {
-        let bytes = poison.message.body.len() as u64;
-        if poison.leave || bytes > *room && batch.retried.is_none() {
+        let bytes = poison.bytes();
+        if poison.leave || bytes > *room && !is_kept_already(batch.retried, poison) {
             is_left = true;
         } else {
             *room -= bytes.min(*room);

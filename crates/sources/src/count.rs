@@ -12,11 +12,13 @@ impl Count {
         self.0.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn add(&self, more: usize) {
+    /// Adds to it.
+    pub fn add(&self, more: usize) {
         self.0.fetch_add(as_u64(more), Ordering::Relaxed);
     }
 
-    pub(crate) fn subtract(&self, less: usize) {
+    /// Takes from it.
+    pub fn subtract(&self, less: usize) {
         self.0.fetch_sub(as_u64(less), Ordering::Relaxed);
     }
 

@@ -22,6 +22,7 @@ mod reader;
 mod s3;
 #[cfg(test)]
 mod s3_tests;
+mod stats;
 
 use std::fmt;
 use std::pin::Pin;
@@ -33,6 +34,7 @@ pub use bandwidth::Bandwidth;
 pub use folder::FolderObjects;
 pub use reader::{Abandon, ObjectReader};
 pub use s3::S3Objects;
+pub use stats::ObjectStats;
 
 /// Asking whether an object may be read.
 pub(crate) const GET: &str = "s3:GetObject";

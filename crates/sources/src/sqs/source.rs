@@ -108,6 +108,11 @@ impl SqsSource {
         self.parts.shared.monitor.subscribe()
     }
 
+    /// Collects what works and what does not, for those who work on the source's behalf.
+    pub fn monitor(&self) -> Monitor {
+        self.parts.shared.monitor.clone()
+    }
+
     /// Asks SQS about the queue, to find wrong settings before anything runs. Needs `sqs:GetQueueAttributes`, which
     /// [`run`](Self::run) does not: a denial here does not say that receiving would fail.
     ///

@@ -2,7 +2,9 @@
 //!
 //! Decoding is most of the work, so it is spread over the sources' tasks; what goes on to the sealer is small: encoded
 //! observations and the identities by which they are counted. A source waits here only while too many bytes are in
-//! flight, never for a commit.
+//! flight, never for a commit; one whose messages announce objects also until these are read (`objects.rs`).
+
+mod objects;
 
 use std::sync::Arc;
 
@@ -11,11 +13,16 @@ use dormouse_ledger::{Identity, Mark, PipeChange, Seen, Tally};
 use dormouse_model::{
     AccountId, Checkpoint, Clock, EventTime, Observation, Place, SourceMark, is_read_only_name,
 };
+use dormouse_sources::objects::ObjectName;
 use dormouse_sources::{Acknowledge, Batch, Intake, Receipt};
 use dormouse_store::Quarantined;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::epoch;
+
+use objects::Announcement;
+pub(crate) use objects::ObjectIntakes;
+pub use objects::{AllowedObjects, NotABucketName, ObjectIntake};
 
 /// What happens to a message that cannot be decoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +43,10 @@ pub struct PipelineIntake {
     pub(crate) budget_kib: u32,
     pub(crate) future_hold_seconds: u32,
     pub(crate) on_poison: OnPoison,
+    /// Where this source's announced objects are read.
+    pub(crate) objects: Option<Arc<ObjectIntake>>,
+    /// The same of all sources.
+    pub(crate) all_objects: ObjectIntakes,
     pub(crate) out: mpsc::UnboundedSender<Decoded>,
 }
 
@@ -74,11 +85,32 @@ pub(crate) struct Decoded {
     pub _in_flight: Option<OwnedSemaphorePermit>,
 }
 
-/// A message of which something could not be applied.
+/// What of a message could not be applied. All of it is kept, or the message is left.
 pub(crate) struct Poison {
-    pub message: Quarantined,
+    pub messages: Vec<Quarantined>,
     pub receipt: Option<Receipt>,
     pub leave: bool,
+    /// The message itself is among what is kept, not only records of objects that it announced.
+    pub is_whole: bool,
+}
+
+impl Poison {
+    /// The message as a whole.
+    fn whole(message: Quarantined, receipt: Option<Receipt>, leave: bool) -> Self {
+        Self { messages: vec![message], receipt, leave, is_whole: true }
+    }
+
+    /// How much room it takes in the quarantine.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.messages.iter().map(|message| message.body.len() as u64).sum()
+    }
+}
+
+/// What a message holds beside what was applied.
+struct Found {
+    bad: Option<Quarantined>,
+    /// Each object once.
+    objects: Vec<ObjectName>,
 }
 
 /// A record: how many observations it has, and its identity if they are several.
@@ -275,14 +307,16 @@ fn due_of(bad: &Bad<'_>) -> Option<EventTime> {
 }
 
 impl PipelineIntake {
-    /// Decodes one message into `decoded`; what could not be applied comes back for the quarantine.
-    fn decode(&self, body: &[u8], source: &str, decoded: &mut Decoded) -> Option<Quarantined> {
+    /// Decodes one message into `decoded`; what could not be applied comes back for the quarantine, what is announced to be
+    /// fetched.
+    fn decode(&self, body: &[u8], source: &str, decoded: &mut Decoded) -> Found {
         let now = self.clock.now_seconds();
         let mut first_bad: Option<FirstBad> = None;
+        let mut announced = Vec::new();
         self.decoder.decode(body, now, &mut |outcome| match outcome {
             Outcome::Other => decoded.tally.read += 1,
             Outcome::Pipe(record) => decoded.add_pipe(record),
-            Outcome::Announced(_) => {}
+            Outcome::Announced(object) => announced.push(objects::name_of(&object)),
             Outcome::Control(control) => decoded.add_control(control),
             Outcome::Kms(record) => decoded.add_kms(record),
             Outcome::Direct(observation) => decoded.add_direct(observation),
@@ -294,23 +328,37 @@ impl PipelineIntake {
                 }
             }
         });
-        first_bad.map(|bad| bad.into_message(body, source, now, self.future_hold_seconds))
+        let bad = first_bad.map(|bad| bad.into_message(body, source, now, self.future_hold_seconds));
+        announced.sort_unstable();
+        announced.dedup();
+        Found { bad, objects: announced }
     }
 
-    fn decode_batch(&self, batch: &Batch) -> Decoded {
+    fn decode_batch(&self, batch: &mut Batch) -> (Decoded, Vec<Announcement>) {
+        // What is read by position is acknowledged in order: it cannot wait for objects.
+        let can_fetch = self.objects.is_some() && batch.checkpoint.is_none();
+        let mut announcements = Vec::new();
         let mut decoded = Decoded::new(Arc::clone(&batch.source), Arc::clone(&batch.acks));
-        for message in &batch.messages {
-            let poison = self.decode(&message.body, &batch.source, &mut decoded);
+        for message in &mut batch.messages {
+            let Found { mut bad, objects } = self.decode(&message.body, &batch.source, &mut decoded);
             let receipt = message.receipt;
-            match poison {
+            if can_fetch && !objects.is_empty() {
+                let body = std::mem::take(&mut message.body);
+                announcements.push(Announcement { body, objects, receipt: Some(receipt), bad });
+                continue;
+            }
+            if !objects.is_empty() {
+                bad = Some(self.not_configured(&message.body, &objects, &batch.source));
+            }
+            match bad {
                 None => decoded.receipts.push(receipt),
                 Some(message) => {
                     let leave = self.on_poison == OnPoison::Redrive && message.retry_at.is_none();
-                    decoded.poison.push(Poison { message, receipt: Some(receipt), leave });
+                    decoded.poison.push(Poison::whole(message, Some(receipt), leave));
                 }
             }
         }
-        decoded
+        (decoded, announcements)
     }
 
     /// What was read by position and can neither be applied nor kept must be read again, and nothing behind it may move
@@ -327,8 +375,10 @@ impl PipelineIntake {
     /// Decodes a message from the quarantine once more. Its records were counted when it first came.
     pub(crate) fn decode_again(&self, id: i64, body: &[u8], source: &str) -> Decoded {
         let mut decoded = Decoded::new(source.into(), Arc::new(NobodyToTell));
-        if let Some(message) = self.decode(body, source, &mut decoded) {
-            decoded.poison.push(Poison { message, receipt: None, leave: false });
+        let Found { bad, objects } = self.decode(body, source, &mut decoded);
+        let unfetched = (!objects.is_empty()).then(|| self.not_configured(body, &objects, source));
+        if let Some(message) = unfetched.or(bad) {
+            decoded.poison.push(Poison::whole(message, None, false));
         }
         decoded.tally = Tally::default();
         decoded.retried = Some(id);
@@ -352,13 +402,13 @@ impl Acknowledge for NobodyToTell {
 }
 
 impl Intake for PipelineIntake {
-    async fn submit(&self, batch: Batch) {
+    async fn submit(&self, mut batch: Batch) {
         let bytes: usize = batch.messages.iter().map(|message| message.body.len()).sum();
         let kib = u32::try_from(bytes / 1_024 + 1).unwrap_or(u32::MAX).min(self.budget_kib);
         let permit = Arc::clone(&self.budget).acquire_many_owned(kib).await;
         // The budget is never closed; if it were, counting would stop, not the flow.
         let in_flight = permit.ok();
-        let mut decoded = self.decode_batch(&batch);
+        let (mut decoded, announcements) = self.decode_batch(&mut batch);
         decoded._in_flight = in_flight;
         decoded.checkpoint = batch.checkpoint;
         let settled = self.watch_if_it_can_stand_still(&mut decoded);
@@ -367,6 +417,9 @@ impl Intake for PipelineIntake {
         if let Some(settled) = settled {
             // An error means that the pipeline has stopped.
             let _ = settled.await;
+        }
+        if let Some(objects) = &self.objects {
+            self.fetch(objects, &batch.source, &batch.acks, announcements).await;
         }
     }
 
