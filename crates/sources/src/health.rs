@@ -198,14 +198,15 @@ impl Monitor {
             tracing::debug!(source = &**name, "{failure}");
             return;
         }
+        let trouble = Trouble { failure: failure.clone(), advice };
         let is_news = health.send_if_modified(|health| {
             let is_news = !health.failure(work).is_some_and(|known| is_same(known, failure));
-            health.troubles.insert(work, Trouble { failure: failure.clone(), advice: advice.clone() });
+            health.troubles.insert(work, trouble.clone());
             is_news
         });
         if is_news {
             let (source, class) = (&**name, failure.class.name());
-            tracing::warn!(source, class, "{} does not work: {failure}; {advice}", work.name());
+            tracing::warn!(source, class, "{} does not work: {failure}; {}", work.name(), trouble.advice);
         }
     }
 }

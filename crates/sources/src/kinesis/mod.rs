@@ -43,6 +43,8 @@ pub mod options;
 mod pace;
 mod progress;
 mod reader;
+#[cfg(test)]
+mod sdk_tests;
 pub mod source;
 pub mod stats;
 mod stream;

@@ -283,6 +283,7 @@ async fn expired_iterators_go_on_behind_what_was_handed_over() {
     pipeline.ledger().submit_takes = Duration::from_mins(6);
     stream.put(S0, 5);
     running.until_handed(25).await;
+    pipeline.ledger().submit_takes = Duration::ZERO;
     stream.put(S0, 5);
     running.until_handed(30).await;
     assert_eq!(running.shared.stats.expired_iterators.get(), 4);

@@ -376,8 +376,7 @@ impl Stream for Arc<MemoryStream> {
             .collect();
         let last = records.last().map(|record| record.sequence_number.parse::<u64>().unwrap());
         let place = last.map_or(from, |number| number + 1);
-        let newest = stored.records.last().map_or(0, |arrived| arrived.number);
-        let has_all = newest < place;
+        let has_all = stored.records.last().is_none_or(|newest| newest.number < place);
         let at = |number: u64| stored.records.iter().find(|arrived| arrived.number == number);
         let behind = if has_all { 0 } else { last.and_then(at).map_or(0, |a| now_millis - a.millis).max(1) };
         let is_end = stored.is_closed && has_all && (records.is_empty() || !state.ends_late);

@@ -11,8 +11,9 @@
 //! | `tracker` | what is in flight: the newest receipt handle and the deadline of every message |
 //! | `extender` | asks for more time before a deadline comes |
 //! | `deleter` | deletes what was acknowledged, in tens, several calls at a time |
+//! | `marks` | says when the queue was last drained, how long it keeps messages, what its dead-letter queue holds |
 //! | `batches` | work on many messages, ten to a call |
-//! | `queue` | the four calls of SQS behind a trait, so that all of the above can be tested in paused time |
+//! | `queue` | the calls of SQS behind a trait, so that all of the above can be tested in paused time |
 //! | [`stats`] | what metrics see; whether it works: [`crate::health`] |
 //! | [`options`] | what can be configured |
 //!
@@ -31,6 +32,7 @@
 mod batches;
 mod deleter;
 mod extender;
+mod marks;
 pub mod options;
 mod pollers;
 mod queue;

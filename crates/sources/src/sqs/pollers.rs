@@ -133,9 +133,14 @@ impl<Q: Queue, I: Intake> Poller<Q, I> {
                 return;
             }
             // Before the call, so that the deadline derived from it is never later than SQS's own.
-            let before = Instant::now();
+            let (before, begun) = (Instant::now(), self.shared.drained.now());
             let goes_on = match self.receive().await {
-                Received::Answer(Ok(deliveries)) => self.hand_over(before, deliveries).await,
+                Received::Answer(Ok(deliveries)) => {
+                    let messages = deliveries.len();
+                    let goes_on = self.hand_over(before, deliveries).await;
+                    self.shared.drained.received(begun, messages);
+                    goes_on
+                }
                 Received::Answer(Err(failure)) => self.wait_after(&failure).await,
                 Received::Nothing => false,
             };

@@ -1,4 +1,4 @@
-//! The four calls of SQS, behind a trait.
+//! The calls of SQS, behind a trait.
 //!
 //! Everything above speaks to a [`Queue`]: the real one ([`SdkQueue`]) here, one in memory in the tests, where time is
 //! paused. The trait speaks in whole batches and in [`Failure`]s, so the SDK's types end in this file. Every call has a
@@ -17,6 +17,7 @@ use aws_sdk_sqs::types::{
 use dormouse_aws::Failure;
 
 use super::options::SqsOptions;
+use super::source::QueueFacts;
 use crate::calls::within;
 
 /// SQS takes and gives at most this many messages in one call.
@@ -28,6 +29,7 @@ const RECEIVE: &str = "sqs:ReceiveMessage";
 const DELETE: &str = "sqs:DeleteMessage";
 const CHANGE_VISIBILITY: &str = "sqs:ChangeMessageVisibility";
 const GET_ATTRIBUTES: &str = "sqs:GetQueueAttributes";
+const GET_URL: &str = "sqs:GetQueueUrl";
 
 /// A message as SQS delivered it.
 #[derive(Clone, Debug)]
@@ -61,6 +63,12 @@ pub(crate) trait Queue: Send + Sync + 'static {
         &self,
         changes: Vec<VisibilityChange>,
     ) -> impl Future<Output = Result<EntryResults, Failure>> + Send;
+
+    /// What SQS says about the queue.
+    fn facts(&self) -> impl Future<Output = Result<QueueFacts, Failure>> + Send;
+
+    /// How many messages wait in another queue, named by its ARN; `None` if it cannot be asked from here.
+    fn waiting_in(&self, arn: &str) -> impl Future<Output = Result<Option<u64>, Failure>> + Send;
 }
 
 /// A queue of SQS.
@@ -82,18 +90,24 @@ impl SdkQueue {
         }
     }
 
-    /// The queue's attributes, by name.
-    pub(crate) async fn attributes(&self) -> Result<Vec<(QueueAttributeName, String)>, Failure> {
+    /// A queue's attributes, by name.
+    async fn attributes(&self, queue_url: &str) -> Result<Vec<(QueueAttributeName, String)>, Failure> {
         // Asking for an attribute that the queue's type does not have is an error, so all are asked for.
         let call = self
             .client
             .get_queue_attributes()
-            .queue_url(&self.queue_url)
+            .queue_url(queue_url)
             .attribute_names(QueueAttributeName::All)
             .send();
         let answer =
             within(CALL_LIMIT, GET_ATTRIBUTES, call).await?.map_err(|e| Failure::of(GET_ATTRIBUTES, &e))?;
         Ok(answer.attributes.into_iter().flatten().collect())
+    }
+
+    async fn url_of(&self, account: &str, name: &str) -> Result<String, Failure> {
+        let call = self.client.get_queue_url().queue_name(name).queue_owner_aws_account_id(account).send();
+        let answer = within(CALL_LIMIT, GET_URL, call).await?.map_err(|e| Failure::of(GET_URL, &e))?;
+        answer.queue_url.ok_or_else(|| Failure::transient(GET_URL, "the answer has no URL"))
     }
 
     fn receive_limit(&self) -> Duration {
@@ -147,6 +161,32 @@ impl Queue for SdkQueue {
         let done = answer.successful.iter().map(|entry| entry.id.as_str());
         Ok(entry_results(CHANGE_VISIBILITY, count, done, &answer.failed))
     }
+
+    async fn facts(&self) -> Result<QueueFacts, Failure> {
+        Ok(QueueFacts::from_attributes(&self.attributes(&self.queue_url).await?))
+    }
+
+    async fn waiting_in(&self, arn: &str) -> Result<Option<u64>, Failure> {
+        let Some((region, account, name)) = parts_of(arn) else {
+            return Ok(None);
+        };
+        // A queue in another Region needs another client; redrive policies never name one.
+        if self.client.config().region().is_none_or(|own| own.as_ref() != region) {
+            return Ok(None);
+        }
+        let url = self.url_of(account, name).await?;
+        Ok(Some(QueueFacts::from_attributes(&self.attributes(&url).await?).waiting))
+    }
+}
+
+/// Region, account and name in a queue's ARN.
+fn parts_of(arn: &str) -> Option<(&str, &str, &str)> {
+    let mut parts = arn.strip_prefix("arn:")?.split(':');
+    let (_partition, "sqs") = (parts.next()?, parts.next()?) else {
+        return None;
+    };
+    let found = (parts.next()?, parts.next()?, parts.next()?);
+    parts.next().is_none().then_some(found)
 }
 
 /// The same client without the SDK's own retries and stall detection: this module waits and limits itself.

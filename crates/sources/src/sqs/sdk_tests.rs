@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::Credentials;
 use dormouse_aws::{AwsOptions, ErrorClass, load_config};
+use dormouse_model::{DeadLetters, SourceMark};
 use dormouse_simulate::sqs::{self as double, Fault, Operation, QueueOptions, SqsDouble};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -276,12 +277,17 @@ async fn a_denial_is_in_the_health_and_does_not_delay_a_stop() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exhausted_messages_go_where_the_redrive_policy_says() {
-    struct Leaves;
+    struct Leaves(Arc<Mutex<Vec<SourceMark>>>);
     impl Intake for Leaves {
         async fn submit(&self, batch: Batch) {
             batch.acks.leave(batch.messages.iter().map(|message| message.receipt).collect());
         }
+
+        fn note(&self, _source: &Arc<str>, mark: SourceMark) {
+            self.0.lock().unwrap().push(mark);
+        }
     }
+    let marks: Arc<Mutex<Vec<SourceMark>>> = Arc::default();
     let double = SqsDouble::start(double::SqsOptions::default()).await.unwrap();
     let dead = double.create_queue("dead", QueueOptions::default());
     let redrive = Some(("dead".to_owned(), 2));
@@ -290,9 +296,22 @@ async fn exhausted_messages_go_where_the_redrive_policy_says() {
     let source = SqsSource::new(&client_for(&double).await, options(&url));
     assert!(source.check().await.unwrap().has_redrive_policy);
     let stop = CancellationToken::new();
-    let task = tokio::spawn(source.run(Arc::new(Leaves), stop.clone(), GRACE));
+    let task = tokio::spawn(source.run(Arc::new(Leaves(Arc::clone(&marks))), stop.clone(), GRACE));
     until("all redriven", || double.remaining(&dead).unwrap().len() == 20).await;
     stop.cancel();
     let summary = task.await.unwrap().unwrap();
     assert_eq!((summary.left, summary.deleted), (40, 0));
+    let mark = marks.lock().unwrap().pop().unwrap();
+    assert_eq!(mark.retention_seconds, Some(345_600));
+    assert!(mark.caught_up.is_some());
+
+    // The next start finds what was given up meanwhile.
+    let first: Arc<Mutex<Vec<SourceMark>>> = Arc::default();
+    let stop = CancellationToken::new();
+    let source = SqsSource::new(&client_for(&double).await, options(&url));
+    let task = tokio::spawn(source.run(Arc::new(Leaves(Arc::clone(&first))), stop.clone(), GRACE));
+    until("a mark", || !first.lock().unwrap().is_empty()).await;
+    stop.cancel();
+    task.await.unwrap().unwrap();
+    assert_eq!(first.lock().unwrap()[0].dead_letters, DeadLetters::Messages(20));
 }

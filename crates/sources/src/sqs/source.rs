@@ -13,11 +13,13 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 use dormouse_aws::ErrorClass;
+use dormouse_model::{Clock, WallClock};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::batches::in_tens;
+use super::marks::{Drained, Marker};
 use super::options::SqsOptions;
 use super::queue::{Queue, SdkQueue, VisibilityChange};
 use super::stats::SqsStats;
@@ -81,6 +83,8 @@ pub struct QueueFacts {
     /// Whether messages that are left again and again go to another queue in the end. Without that they come back until
     /// their retention ends.
     pub has_redrive_policy: bool,
+    /// The ARN of the queue that they go to.
+    pub dead_letter_arn: Option<String>,
     /// Messages waiting, approximately.
     pub waiting: u64,
     /// Messages in flight at any consumer, approximately.
@@ -94,7 +98,12 @@ pub struct QueueFacts {
 impl SqsSource {
     /// A source that receives through `client`, whose Region must be the queue's. The client's own retries are not used.
     pub fn new(client: &Client, options: SqsOptions) -> Self {
-        let parts = Parts::new(SdkQueue::new(client, &options), &options);
+        Self::with_clock(client, options, Arc::new(WallClock))
+    }
+
+    /// The same, with a clock that tells when the queue was drained.
+    pub fn with_clock(client: &Client, options: SqsOptions, clock: Arc<dyn Clock>) -> Self {
+        let parts = Parts::new(SdkQueue::new(client, &options), &options, clock);
         Self { options, parts }
     }
 
@@ -120,14 +129,11 @@ impl SqsSource {
     /// If an option cannot work, or with SQS's answer and what to do about it.
     pub async fn check(&self) -> Result<QueueFacts, SourceError> {
         self.options.validate()?;
-        match self.parts.shared.queue.attributes().await {
-            Ok(attributes) => Ok(QueueFacts::from_attributes(&attributes)),
-            Err(failure) => Err(SourceError::Aws {
-                name: Arc::clone(&self.options.name),
-                advice: advice(Work::Receive, failure.class),
-                failure: Box::new(failure),
-            }),
-        }
+        self.parts.shared.queue.facts().await.map_err(|failure| SourceError::Aws {
+            name: Arc::clone(&self.options.name),
+            advice: advice(Work::Receive, failure.class),
+            failure: Box::new(failure),
+        })
     }
 
     /// Receives until `stop` is cancelled, then drains for at most `grace` (and up to 6 s more to make the rest visible
@@ -147,19 +153,26 @@ impl SqsSource {
 }
 
 impl QueueFacts {
-    fn from_attributes(attributes: &[(QueueAttributeName, String)]) -> Self {
+    pub(crate) fn from_attributes(attributes: &[(QueueAttributeName, String)]) -> Self {
         let value =
             |name: &QueueAttributeName| attributes.iter().find(|(n, _)| n == name).map(|(_, value)| value);
         let number = |name| value(&name).and_then(|text| text.parse().ok());
+        let policy = value(&QueueAttributeName::RedrivePolicy).filter(|policy| !policy.is_empty());
         Self {
-            has_redrive_policy: value(&QueueAttributeName::RedrivePolicy)
-                .is_some_and(|policy| !policy.is_empty()),
+            has_redrive_policy: policy.is_some(),
+            dead_letter_arn: policy.and_then(|policy| dead_letter_arn(policy)),
             waiting: number(QueueAttributeName::ApproximateNumberOfMessages).unwrap_or(0),
             in_flight: number(QueueAttributeName::ApproximateNumberOfMessagesNotVisible).unwrap_or(0),
             retention_seconds: number(QueueAttributeName::MessageRetentionPeriod),
             kms_key: value(&QueueAttributeName::KmsMasterKeyId).filter(|key| !key.is_empty()).cloned(),
         }
     }
+}
+
+/// The target in a redrive policy, which is a JSON text.
+fn dead_letter_arn(policy: &str) -> Option<String> {
+    let policy: serde_json::Value = serde_json::from_str(policy).ok()?;
+    policy.get("deadLetterTargetArn")?.as_str().map(str::to_owned)
 }
 
 /// What a person can do about a failure of this class.
@@ -181,6 +194,7 @@ pub(crate) struct Shared<Q> {
     pub(crate) max_pollers: usize,
     pub(crate) queue: Q,
     pub(crate) tracker: Arc<Tracker>,
+    pub(crate) drained: Drained,
     pub(crate) stats: Arc<SqsStats>,
     pub(crate) monitor: Monitor,
     pub(crate) acks: Arc<Acks>,
@@ -217,7 +231,7 @@ pub(crate) struct Parts<Q> {
 }
 
 impl<Q: Queue> Parts<Q> {
-    pub(crate) fn new(queue: Q, options: &SqsOptions) -> Self {
+    pub(crate) fn new(queue: Q, options: &SqsOptions, clock: Arc<dyn Clock>) -> Self {
         let stats = Arc::new(SqsStats::default());
         let tracker = Arc::new(Tracker::new(options.visibility_timeout, Arc::clone(&stats)));
         // Unbounded: what is in flight is bounded by the intake, and what is undeleted by the pollers.
@@ -229,6 +243,7 @@ impl<Q: Queue> Parts<Q> {
             max_pollers: options.max_pollers,
             queue,
             tracker,
+            drained: Drained::new(clock, options.wait_time),
             stats,
             monitor: Monitor::new(Arc::clone(&options.name), advice),
             acks: Arc::new(acks),
@@ -270,7 +285,14 @@ async fn receive_and_drain<Q: Queue, I: Intake>(
     stop: CancellationToken,
 ) -> Result<(), SourceError> {
     // The intake goes with the pollers: the pipeline sees that nothing more will come.
-    let outcome = pollers::run(Arc::clone(shared), intake, stop).await;
+    let mut marker = Marker::new(shared, &intake);
+    let pollers = pollers::run(Arc::clone(shared), intake, stop);
+    let outcome = tokio::select! {
+        outcome = pollers => outcome,
+        () = marker.run() => Ok(()),
+    };
+    marker.note();
+    drop(marker);
     shared.stats.pollers.set(0);
     outcome?;
     shared.tracker.wait_until_empty().await;

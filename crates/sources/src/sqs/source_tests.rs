@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use dormouse_aws::ErrorClass;
+use dormouse_model::{DeadLetters, EventTime, ManualClock, SourceMark};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -23,6 +24,7 @@ const COMMIT: Duration = Duration::from_millis(200);
 struct Pipeline {
     commits: Arc<Semaphore>,
     seen: Arc<Mutex<Vec<Message>>>,
+    marks: Arc<Mutex<Vec<SourceMark>>>,
     leaves: bool,
 }
 
@@ -32,7 +34,12 @@ impl Pipeline {
     }
 
     fn standing_still() -> Self {
-        Self { commits: Arc::new(Semaphore::new(0)), seen: Arc::default(), leaves: false }
+        Self {
+            commits: Arc::new(Semaphore::new(0)),
+            seen: Arc::default(),
+            marks: Arc::default(),
+            leaves: false,
+        }
     }
 
     fn leaving() -> Self {
@@ -71,11 +78,16 @@ impl Intake for Pipeline {
             }
         });
     }
+
+    fn note(&self, _source: &Arc<str>, mark: SourceMark) {
+        self.marks.lock().unwrap().push(mark);
+    }
 }
 
 struct Running {
     queue: Arc<MemoryQueue>,
     shared: Arc<Shared<Arc<MemoryQueue>>>,
+    clock: Arc<ManualClock>,
     stop: CancellationToken,
     task: JoinHandle<Result<SourceSummary, SourceError>>,
 }
@@ -84,11 +96,12 @@ impl Running {
     fn start<I: Intake>(intake: I) -> Self {
         let queue = MemoryQueue::new(WAIT, VISIBILITY);
         let options = SqsOptions { max_pollers: 8, ..SqsOptions::new("bus", "http://127.0.0.1/q") };
-        let parts = Parts::new(Arc::clone(&queue), &options);
+        let clock = Arc::new(ManualClock::at(EventTime::from_seconds(1_000_000)));
+        let parts = Parts::new(Arc::clone(&queue), &options, Arc::clone(&clock) as _);
         let shared = Arc::clone(&parts.shared);
         let stop = CancellationToken::new();
         let task = tokio::spawn(parts.run(Arc::new(intake), stop.clone(), GRACE));
-        Self { queue, shared, stop, task }
+        Self { queue, shared, clock, stop, task }
     }
 
     async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
@@ -440,4 +453,31 @@ async fn a_panic_in_the_intake_ends_the_run_and_releases_what_it_held() {
     let error = running.task.await.unwrap().unwrap_err();
     assert_eq!(error.to_string(), "source bus: the poller ended with a panic");
     assert_eq!(queue.visible(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn marks_say_when_the_queue_was_drained_and_what_its_dead_letter_queue_holds() {
+    let pipeline = Pipeline::committing();
+    let running = Running::start(pipeline.clone());
+    let denied = failure(ErrorClass::Denied);
+    running.queue.fail(|faults| faults.dead_letters.extend([denied.clone(), denied]));
+    let marks = || pipeline.marks.lock().unwrap().clone();
+    sleep(Duration::from_secs(1)).await;
+    let first = marks()[0].clone();
+    assert_eq!((first.caught_up, first.retention_seconds), (None, Some(345_600)));
+    assert_eq!(first.dead_letters, DeadLetters::Unreadable);
+    running.clock.advance(100);
+    sleep(Duration::from_mins(2)).await;
+    assert_eq!(marks().len(), 3);
+    assert_eq!(marks()[2].caught_up, Some(EventTime::from_seconds(1_000_100)));
+    assert_eq!(marks()[2].dead_letters, DeadLetters::Messages(3));
+    assert!(running.shared.monitor.subscribe().borrow().is_well(), "a denial of this kind is no trouble");
+    // While there is more than receives bring, the time stands still.
+    running.clock.advance(100);
+    running.queue.send(50_000);
+    running.until("busy", |_| pipeline.seen() > 1_000).await;
+    assert!(running.stop().await.is_drained());
+    let last = marks().pop().unwrap();
+    assert_eq!(last.caught_up, Some(EventTime::from_seconds(1_000_100)));
+    assert_eq!(marks().len(), 4);
 }

@@ -10,9 +10,12 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::queue::{BATCH, Delivery, EntryResults, Queue, VisibilityChange};
+use super::source::QueueFacts;
 
 /// How long a call takes.
 const LATENCY: Duration = Duration::from_millis(5);
+
+const DEAD: &str = "arn:aws:sqs:eu-west-1:111122223333:dead";
 
 pub(super) struct MemoryQueue {
     wait: Duration,
@@ -37,6 +40,7 @@ pub(super) struct Faults {
     /// The entry at this place of the next delete fails.
     pub(super) delete_entries: VecDeque<(usize, Failure)>,
     pub(super) changes: VecDeque<Failure>,
+    pub(super) dead_letters: VecDeque<Failure>,
 }
 
 /// How often each call was made.
@@ -198,6 +202,22 @@ impl Queue for Arc<MemoryQueue> {
         drop(state);
         self.arrived.notify_waiters();
         Ok(results)
+    }
+
+    async fn facts(&self) -> Result<QueueFacts, Failure> {
+        tokio::time::sleep(LATENCY).await;
+        Ok(QueueFacts {
+            has_redrive_policy: true,
+            dead_letter_arn: Some(DEAD.to_owned()),
+            retention_seconds: Some(345_600),
+            ..QueueFacts::default()
+        })
+    }
+
+    async fn waiting_in(&self, arn: &str) -> Result<Option<u64>, Failure> {
+        tokio::time::sleep(LATENCY).await;
+        assert_eq!(arn, DEAD);
+        self.state.lock().unwrap().faults.dead_letters.pop_front().map_or(Ok(Some(3)), Err)
     }
 }
 
