@@ -10,7 +10,7 @@ use dormouse_history::{BackfillRequest, JobHandle, Jobs, StartError};
 use dormouse_model::Clock;
 use dormouse_pipeline::HistoryIntake;
 use dormouse_server::{NotStarted, Pace, ReadHistory};
-use dormouse_sources::objects::{Bandwidth, BoxFuture, FolderObjects, ObjectStore, S3Objects};
+use dormouse_sources::objects::{Bandwidth, BoxFuture, FolderObjects, ObjectName, ObjectStore, S3Objects};
 
 use crate::config::HistoryConfig;
 
@@ -73,11 +73,10 @@ impl Historian {
         bucket: &str,
         request: &BackfillRequest,
     ) -> Result<Arc<dyn ObjectStore>, NotStarted> {
-        let parts = self.config.bucket_parts().map_err(refused)?;
-        let prefix = request.root();
-        if !parts.is_empty() && !parts.iter().any(|part| part.holds(bucket, &prefix)) {
-            let allowed = self.config.buckets.join(", ");
-            return Err(refused(format!("s3://{bucket}/{prefix} is not among [history] buckets: {allowed}")));
+        let allowed = self.config.allowed().map_err(refused)?;
+        let root = ObjectName::new(bucket, request.root());
+        if !self.config.buckets.is_empty() && !allowed.allows(&root) {
+            return Err(refused(format!("{root} is not among [history] buckets: {allowed}")));
         }
         let sdk = match dormouse_aws::load_config(&self.aws).await {
             Err(ConfigError::NoRegion) => {

@@ -8,6 +8,7 @@ use dormouse_pipeline::view::Declared;
 use dormouse_pipeline::{Control, LiveView, Progress};
 use dormouse_sources::health::SourceHealth;
 use dormouse_sources::kinesis::KinesisStats;
+use dormouse_sources::objects::ObjectStats;
 use dormouse_sources::sqs::SqsStats;
 use tokio::sync::watch;
 
@@ -85,6 +86,8 @@ pub struct SourceState {
     pub health: watch::Receiver<SourceHealth>,
     /// Its counters and gauges. They begin anew when it is made anew.
     pub stats: SourceStats,
+    /// Those of the objects that its messages announce, if it reads them.
+    pub objects: Option<Arc<ObjectStats>>,
     /// Why it is not at work now; `None` while it is.
     pub failure: Option<SourceFailure>,
 }
@@ -173,6 +176,7 @@ mod tests {
             name: name.into(),
             health: watch::channel(SourceHealth::default()).1,
             stats,
+            objects: None,
             failure: None,
         };
         let states = SourceStates::default();

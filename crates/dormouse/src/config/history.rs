@@ -4,10 +4,10 @@ use anyhow::{Context, bail};
 use dormouse_history::USUAL_CONCURRENCY;
 use dormouse_ledger::Span;
 use dormouse_model::{AccountId, EventTime, Region};
+use dormouse_pipeline::AllowedObjects;
 use dormouse_pipeline::view::Declared;
 use serde::Deserialize;
 
-use super::buckets::BucketPart;
 use super::values::{day, some_bytes};
 
 /// Who reads more at once holds more in memory and gains nothing.
@@ -71,7 +71,7 @@ impl HistoryConfig {
         if self.bandwidth.is_some_and(|bandwidth| bandwidth < 1 << 20) {
             bail!("bandwidth: at least \"1MiB\" (a second); leave it out for no bound");
         }
-        self.bucket_parts().map(drop)?;
+        self.allowed().map(drop)?;
         for declared in &self.declared {
             if declared.from > declared.to {
                 bail!(
@@ -83,8 +83,8 @@ impl HistoryConfig {
     }
 
     /// The buckets, or parts of them, that may be read; any if empty.
-    pub(crate) fn bucket_parts(&self) -> anyhow::Result<Vec<BucketPart>> {
-        self.buckets.iter().map(|text| text.parse()).collect::<Result<_, _>>().context("buckets")
+    pub(crate) fn allowed(&self) -> anyhow::Result<AllowedObjects> {
+        AllowedObjects::parse(self.buckets.iter().map(String::as_str)).context("buckets")
     }
 
     /// What is declared, for those who tell it.

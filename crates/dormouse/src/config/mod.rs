@@ -4,7 +4,6 @@
 //! overridden by a variable: `DORMOUSE_STORE_PATH` is `path` in `[store]`. The one secret, the token of the HTTP server,
 //! is no setting of the file: it comes from a file of its own or from `DORMOUSE_HTTP_TOKEN`.
 
-mod buckets;
 mod history;
 mod sources;
 mod values;

@@ -17,7 +17,7 @@ pub use accounts::AccountsPage;
 pub use backfill::JobsDocument;
 pub use health::{ReadinessDocument, Reason};
 pub use quarantine::{OutcomeDocument, QuarantinePage};
-pub use status::{InstanceDocument, InstanceStatus, SourceDocument, StreamDocument};
+pub use status::{InstanceDocument, InstanceStatus, ObjectsDocument, SourceDocument, StreamDocument};
 
 use crate::problem::{Code, Problem};
 

@@ -9,6 +9,7 @@ use dormouse_pipeline::view::StatusDocument;
 use dormouse_sources::Count;
 use dormouse_sources::health::Trouble;
 use dormouse_sources::kinesis::KinesisStats;
+use dormouse_sources::objects::ObjectStats;
 use dormouse_sources::sqs::SqsStats;
 use serde::{Deserialize, Serialize};
 
@@ -88,6 +89,25 @@ pub struct SourceDocument {
     pub pollers: Option<u64>,
     /// What only a stream has; null for a queue.
     pub stream: Option<StreamDocument>,
+    /// The objects that its messages announce; null if it reads none.
+    pub objects: Option<ObjectsDocument>,
+}
+
+/// What became of announced objects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectsDocument {
+    /// Read to their end.
+    pub fetched: u64,
+    /// Bytes of these as they lie in their bucket.
+    pub packed_bytes: u64,
+    /// Being read now.
+    pub in_progress: u64,
+    /// Refused: the configuration does not name the bucket, or the part of it.
+    pub refused: u64,
+    /// Never found.
+    pub missing: u64,
+    /// Not readable to their end.
+    pub damaged: u64,
 }
 
 /// How a stream is read.
@@ -170,6 +190,20 @@ impl SourceDocument {
             undeleted: of_queue(|stats| &stats.undeleted),
             pollers: of_queue(|stats| &stats.pollers),
             stream: source.stats.stream().map(StreamDocument::of),
+            objects: source.objects.as_deref().map(ObjectsDocument::of),
+        }
+    }
+}
+
+impl ObjectsDocument {
+    fn of(stats: &ObjectStats) -> Self {
+        Self {
+            fetched: stats.fetched.get(),
+            packed_bytes: stats.packed_bytes.get(),
+            in_progress: stats.in_progress.get(),
+            refused: stats.refused.get(),
+            missing: stats.missing.get(),
+            damaged: stats.damaged.get(),
         }
     }
 }

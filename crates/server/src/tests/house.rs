@@ -188,6 +188,7 @@ impl House {
             name: "bus".into(),
             health: receiver,
             stats: SourceStats::Sqs(Arc::default()),
+            objects: Some(Arc::default()),
             failure: None,
         });
         instance.lifecycle.enter(Stage::Running);
