@@ -13,21 +13,19 @@ use anyhow::Context;
 use dormouse_aws::AwsOptions;
 use dormouse_cloudtrail::{Decoder, Limits};
 use dormouse_model::{Clock, WallClock};
-use dormouse_pipeline::{
-    LiveView, OnPoison, Pipeline, PipelineError, PipelineIntake, PipelineOptions, Progress,
-};
-use dormouse_server::{Instance, Lifecycle, Server, SourceState, SourceStates, Stage};
-use dormouse_sources::SourceError;
-use dormouse_sources::sqs::{SourceSummary, SqsOptions, SqsSource};
+use dormouse_pipeline::{LiveView, Pipeline, PipelineError, PipelineOptions, Progress};
+use dormouse_server::{Instance, Lifecycle, Server, SourceStates, Stage};
 use dormouse_store::{Readers, SqliteOptions, SqliteStore, Store, Totals};
 use prometheus::Registry;
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::seconds;
-use crate::config::{self, Config, SourceConfig, SourceKind};
+use crate::config::Config;
+use crate::historian::Historian;
+use crate::supervisor::{Intakes, Supervised, Supervisor};
 
 /// What the last commit and the last fold may take beyond the grace of the sources.
 const FINISH_GRACE: Duration = Duration::from_secs(30);
@@ -48,7 +46,7 @@ impl Default for Surroundings {
     }
 }
 
-/// An instance at work. Ends when [stopping](Self::stopping) is cancelled, or when something fails for good.
+/// An instance at work. Ends when [stopping](Self::stopping) is cancelled, or when its pipeline fails for good.
 pub(crate) struct RunningInstance {
     /// Where its server listens, if it has one.
     pub(crate) url: Option<String>,
@@ -66,7 +64,8 @@ pub(crate) struct RunningInstance {
 /// What has to be waited for, in the order of the stop.
 struct Parts {
     lifecycle: Arc<Lifecycle>,
-    sources: Sources,
+    historian: Arc<Historian>,
+    sources: Supervised,
     pipeline: JoinHandle<Result<Totals, PipelineError>>,
     pipeline_stop: CancellationToken,
     server: Option<ServerTask>,
@@ -85,7 +84,12 @@ impl RunningInstance {
     ) -> anyhow::Result<Self> {
         let Surroundings { clock, aws } = surroundings;
         let started = clock.now_seconds();
-        let (pipeline, store) = open_pipeline(config, Arc::clone(&clock)).await?;
+        let Opened { pipeline, store, decoder } = open_pipeline(config, Arc::clone(&clock)).await?;
+        let historian =
+            Historian::new(&config.history, &aws, pipeline.history(), decoder, Arc::clone(&clock));
+        let historian = Arc::new(historian);
+        let store_id = store.id().into();
+        let store: Arc<dyn Store> = store;
         let readers = Readers::of(config.store.path.clone());
         let instance = Instance {
             view: Arc::new(pipeline.view(readers, seconds(config.verdicts.idle_after))),
@@ -93,6 +97,9 @@ impl RunningInstance {
             control: pipeline.control(),
             registry: registry(&pipeline)?,
             sources: Arc::default(),
+            history: Arc::<Historian>::clone(&historian),
+            declared: config.history.declared().into(),
+            store: store_id,
             lifecycle: Arc::default(),
             version: env!("CARGO_PKG_VERSION"),
             started,
@@ -104,12 +111,21 @@ impl RunningInstance {
         let server_stop = CancellationToken::new();
         let server = ServerTask::start(config, &instance, &server_stop).await?;
         let url = server.as_ref().map(|server| server.url.clone());
-        let intakes = Intakes::of(&pipeline);
+        let supervisor = Supervisor {
+            states: Arc::clone(&instance.sources),
+            aws,
+            clock: Arc::clone(&instance.clock),
+            intakes: Intakes::of(&pipeline),
+            checkpoints: pipeline.checkpoints(),
+            stop: stopping.clone(),
+            grace: config.ingest.shutdown_grace,
+        };
         let pipeline_stop = CancellationToken::new();
         let pipeline = watch_over(pipeline, pipeline_stop.clone(), stopping.clone());
         let parts = Parts {
             lifecycle: Arc::clone(&instance.lifecycle),
-            sources: Sources::default(),
+            historian,
+            sources: supervisor.start(&config.sources),
             pipeline,
             pipeline_stop,
             server,
@@ -118,37 +134,8 @@ impl RunningInstance {
             store,
         };
         let Instance { view, progress, sources, lifecycle, .. } = instance;
-        let mut running = Self { url, view, progress, sources, stopping, parts };
-        for source in &config.sources {
-            if let Err(error) = running.start_source(source, &intakes, &aws).await {
-                // What has been started already ends in order; the first error is the one to tell.
-                let _ = running.stop().await;
-                return Err(error);
-            }
-        }
         lifecycle.enter(Stage::Running);
-        Ok(running)
-    }
-
-    async fn start_source(
-        &mut self,
-        config: &SourceConfig,
-        intakes: &Intakes,
-        aws: &AwsOptions,
-    ) -> anyhow::Result<()> {
-        let SourceKind::Sqs = config.kind;
-        let source = make_source(config, aws).await?;
-        self.sources.add(SourceState {
-            name: config.name.clone(),
-            kind: "sqs",
-            health: source.health(),
-            stats: source.stats(),
-        });
-        report_queue(&source, &config.name).await;
-        let intake = Arc::new(intakes.of_policy(config.on_poison));
-        let (name, stop, grace) = (config.name.clone(), self.stopping.clone(), self.parts.grace);
-        self.parts.sources.tasks.spawn(async move { (name, source.run(intake, stop, grace).await) });
-        Ok(())
+        Ok(Self { url, view, progress, sources, stopping, parts })
     }
 
     /// Begins the drain and waits for its end.
@@ -160,7 +147,17 @@ impl RunningInstance {
     /// Waits until it has ended, for whatever reason, and everything is committed.
     pub(crate) async fn wait(self) -> anyhow::Result<Totals> {
         let Self { stopping, parts, view, .. } = self;
-        let Parts { lifecycle, sources, pipeline, pipeline_stop, server, server_stop, grace, store } = parts;
+        let Parts {
+            lifecycle,
+            historian,
+            sources,
+            pipeline,
+            pipeline_stop,
+            server,
+            server_stop,
+            grace,
+            store,
+        } = parts;
         let drain = {
             let (lifecycle, stopping) = (Arc::clone(&lifecycle), stopping.clone());
             tokio::spawn(async move {
@@ -168,11 +165,11 @@ impl RunningInstance {
                 lifecycle.enter(Stage::Draining);
             })
         };
-        let sources_ended = sources.wait(&stopping).await;
+        sources.wait().await;
         // An instance without sources works until it is asked to stop.
-        if sources_ended.is_ok() {
-            stopping.cancelled().await;
-        }
+        stopping.cancelled().await;
+        // What has no end in time is lost, and read again by the next job.
+        let _ = timeout(grace, historian.stop()).await;
         pipeline_stop.cancel();
         let totals = finish(pipeline, grace).await;
         drain.abort();
@@ -183,7 +180,6 @@ impl RunningInstance {
         }
         view.close();
         drop(store);
-        sources_ended?;
         totals
     }
 }
@@ -236,7 +232,15 @@ impl ServerTask {
     }
 }
 
-async fn open_pipeline(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<(Pipeline, Arc<dyn Store>)> {
+/// A store opened for writing, and the pipeline over it.
+pub(crate) struct Opened {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) decoder: Arc<Decoder>,
+}
+
+/// Opens the store of this configuration as its one writer.
+pub(crate) async fn open_pipeline(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Opened> {
     let store = SqliteOptions {
         quarantine_bytes: config.store.quarantine_bytes,
         keep_days: config.store.keep_days,
@@ -253,107 +257,13 @@ async fn open_pipeline(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result
         future_hold_seconds: seconds(config.ingest.future_hold),
         ..PipelineOptions::default()
     };
-    let open = move || -> anyhow::Result<(Pipeline, Arc<dyn Store>)> {
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(store)?);
-        Ok((Pipeline::open(Arc::clone(&store), decoder, clock, options)?, store))
+    let open = move || -> anyhow::Result<Opened> {
+        let store = Arc::new(SqliteStore::open(store)?);
+        let for_pipeline: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
+        let pipeline = Pipeline::open(for_pipeline, Arc::clone(&decoder), clock, options)?;
+        Ok(Opened { pipeline, store, decoder })
     };
     tokio::task::spawn_blocking(open).await?
-}
-
-/// The ways into the pipeline, taken before it runs.
-struct Intakes {
-    quarantine: PipelineIntake,
-    redrive: PipelineIntake,
-}
-
-impl Intakes {
-    fn of(pipeline: &Pipeline) -> Self {
-        Self {
-            quarantine: pipeline.intake(OnPoison::Quarantine),
-            redrive: pipeline.intake(OnPoison::Redrive),
-        }
-    }
-
-    fn of_policy(&self, on_poison: config::OnPoison) -> PipelineIntake {
-        match on_poison {
-            config::OnPoison::Quarantine => self.quarantine.clone(),
-            config::OnPoison::Redrive => self.redrive.clone(),
-        }
-    }
-}
-
-async fn make_source(config: &SourceConfig, aws: &AwsOptions) -> anyhow::Result<SqsSource> {
-    let mut options = SqsOptions::new(config.name.clone(), config.queue_url.clone());
-    options.max_pollers = config.max_pollers;
-    options.visibility_timeout = config.visibility_timeout;
-    options.wait_time = config.wait_time;
-    let of_queue = || options.region().map(|region| region.to_string());
-    let region = config.region.clone().or_else(of_queue).or_else(|| aws.region.clone());
-    let endpoint_url = config.endpoint_url.clone().or_else(|| aws.endpoint_url.clone());
-    let aws = AwsOptions { region, endpoint_url, ..aws.clone() };
-    let sdk = dormouse_aws::load_config(&aws).await.with_context(|| format!("source {}", config.name))?;
-    Ok(SqsSource::new(&aws_sdk_sqs::Client::new(&sdk), options))
-}
-
-type SourceTask = Result<SourceSummary, SourceError>;
-
-/// The sources at work. One that fails for good stops the process: without it, silence would be mistaken for peace.
-#[derive(Default)]
-struct Sources {
-    tasks: JoinSet<(String, SourceTask)>,
-}
-
-impl Sources {
-    /// Waits for all of them; the first failure stops the others.
-    async fn wait(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
-        let mut outcome = Ok(());
-        while let Some(ended) = self.tasks.join_next().await {
-            let failure = match ended {
-                Ok((name, Ok(summary))) => {
-                    report_end(&name, &summary);
-                    continue;
-                }
-                Ok((_, Err(error))) => anyhow::Error::from(error),
-                Err(panic) => anyhow::Error::from(panic),
-            };
-            stop.cancel();
-            outcome = outcome.and(Err(failure));
-        }
-        outcome
-    }
-}
-
-/// Says what the queue looks like; a wrong queue is told at once, but may be mended while running.
-async fn report_queue(source: &SqsSource, name: &str) {
-    match source.check().await {
-        Ok(facts) => {
-            tracing::info!(
-                source = name,
-                waiting = facts.waiting,
-                in_flight = facts.in_flight,
-                "the queue answers"
-            );
-            if !facts.has_redrive_policy {
-                tracing::warn!(
-                    source = name,
-                    "the queue has no redrive policy: messages that cannot be decoded come back for ever \
-                     once the quarantine is full"
-                );
-            }
-        }
-        Err(error) => tracing::error!(source = name, "{error}"),
-    }
-}
-
-fn report_end(name: &str, summary: &SourceSummary) {
-    tracing::info!(
-        source = name,
-        received = summary.received,
-        deleted = summary.deleted,
-        left = summary.left,
-        unacknowledged = summary.unacknowledged,
-        "the source has ended"
-    );
 }
 
 /// Runs the pipeline; if it ends by itself, everything stops.

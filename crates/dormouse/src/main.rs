@@ -5,9 +5,11 @@ mod cli;
 mod commands;
 mod config;
 mod exit;
+mod historian;
 mod instance;
 mod logging;
 mod show;
+mod supervisor;
 
 use std::process::ExitCode;
 

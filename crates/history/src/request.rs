@@ -195,7 +195,7 @@ impl BackfillRequest {
     }
 
     /// What all keys of the trail begin with.
-    pub(crate) fn root(&self) -> String {
+    pub fn root(&self) -> String {
         match self.prefix.trim_matches('/') {
             "" => "AWSLogs/".to_owned(),
             prefix => format!("{prefix}/AWSLogs/"),
