@@ -12,7 +12,7 @@ fn call(service: &str, operation: &str, request: Value) -> Value {
     call
 }
 
-fn pipe(body: impl ToString) -> Pipe {
+fn pipe(body: &impl ToString) -> Pipe {
     match <[Seen; 1]>::try_from(seen(body.to_string())) {
         Ok([Seen::Pipe(pipe)]) => pipe,
         other => panic!("not one pipe record: {other:?}"),

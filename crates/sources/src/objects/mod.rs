@@ -165,7 +165,7 @@ fn grant_in_words(grant: Option<&str>) -> String {
 
 impl ObjectFailure {
     /// What a failed call for this object, or for a list of this prefix, means.
-    pub(crate) fn of(name: &ObjectName, failure: Failure) -> Self {
+    pub(crate) fn of(name: &ObjectName, failure: &Failure) -> Self {
         let code = failure.code.as_deref().unwrap_or_default();
         let failed = Box::new(failure.clone());
         match (code, failure.class) {
@@ -236,7 +236,7 @@ mod tests {
             message: message.into(),
             ..Failure::transient(GET, "")
         };
-        ObjectFailure::of(&name, failure).to_string()
+        ObjectFailure::of(&name, &failure).to_string()
     }
 
     #[test]
