@@ -64,7 +64,7 @@ fn calls_that_change_the_delivery_are_told() {
 fn what_failed_is_told_as_such() {
     let mut denied = call("cloudtrail", "StopLogging", json!({"name": "main"}));
     denied["errorCode"] = json!("AccessDenied");
-    assert_eq!(pipe(denied).error_code.as_deref(), Some("AccessDenied"));
+    assert_eq!(pipe(&denied).error_code.as_deref(), Some("AccessDenied"));
 }
 
 #[test]
