@@ -153,7 +153,7 @@ impl Connection {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
-        let failed = |error: &SdkError<E, HttpResponse>| ObjectFailure::of(name, &Failure::of(action, error));
+        let failed = |error: &SdkError<E, HttpResponse>| ObjectFailure::of(name, Failure::of(action, error));
         let Some(client) = region_in(&error).and_then(|region| self.0.move_to(&name.bucket, region)) else {
             return Err(failed(&error));
         };
