@@ -373,8 +373,8 @@ fn the_hash_is_that_of_the_unpacked_text() {
         format!("[{{\"a\":\"{large}\"}},{{}}]"),
         format!("{large}\n{{}}\n"),
         format!("{{\"a\":{large}"),
-        format!("\u{feff}{{}}\r\n{{"),
-        format!("\u{f3}\n"),
+        "\u{feff}{}\r\n{".to_owned(),
+        "\u{f3}\n".to_owned(),
     ] {
         use sha2::Digest as _;
         let expected: [u8; 32] = sha2::Sha256::digest(&text).into();
@@ -389,7 +389,7 @@ fn the_hash_is_that_of_the_unpacked_text() {
 
 #[test]
 fn an_aggregate_is_one_document() {
-    let aggregate = crate::aggregate::tests::aggregate(&["{\"a\":1}\n{\"b\":2}\n", "{\"c\":3}"]);
+    let aggregate = aggregate::tests::aggregate(&["{\"a\":1}\n{\"b\":2}\n", "{\"c\":3}"]);
     for file in [aggregate.clone(), pack(&aggregate)] {
         let mut documents = Vec::new();
         let report = read_records(&*file, &FileLimits::default(), &mut |piece| match piece {
