@@ -40,10 +40,14 @@ fn documented_examples() {
         "batches.json",
         "batches.json.gz",
         "aggregate.bin",
-        "control.ndjson",
     ] {
         assert_as_the_oracle_says(&[&folder.path().join(name)], &[]);
     }
+    // What carries no event counts nowhere and is worth no word.
+    let control = folder.path().join("control.ndjson");
+    let finished = replay(&[&control], &[]);
+    assert_eq!((finished.code(), &*finished.stderr), (0, ""), "{finished:#?}");
+    assert_eq!(finished.json()["records"], oracle::truth(&[&control])["records"]);
 }
 
 #[test]
