@@ -11,6 +11,7 @@ use dormouse_model::Clock;
 use dormouse_pipeline::HistoryIntake;
 use dormouse_server::{NotStarted, Pace, ReadHistory};
 use dormouse_sources::objects::{Bandwidth, BoxFuture, FolderObjects, ObjectName, ObjectStore, S3Objects};
+use tokio::runtime::Handle;
 
 use crate::config::HistoryConfig;
 
@@ -25,10 +26,13 @@ pub(crate) struct Historian {
     intake: HistoryIntake,
     decoder: Arc<Decoder>,
     clock: Arc<dyn Clock>,
+    /// Where the work is done: the server, which may ask for it, has threads for answers alone.
+    threads: Handle,
 }
 
 impl Historian {
-    /// What is read goes into `intake`. `aws` says how AWS is reached where the configuration does not.
+    /// What is read goes into `intake`. `aws` says how AWS is reached where the configuration does not. The work is done
+    /// on the threads of whoever calls this.
     pub(crate) fn new(
         config: &HistoryConfig,
         aws: &AwsOptions,
@@ -41,13 +45,28 @@ impl Historian {
             endpoint_url: config.endpoint_url.clone().or_else(|| aws.endpoint_url.clone()),
             ..aws.clone()
         };
-        Self { jobs: Jobs::default(), config: config.clone(), aws, intake, decoder, clock }
+        Self {
+            jobs: Jobs::default(),
+            config: config.clone(),
+            aws,
+            intake,
+            decoder,
+            clock,
+            threads: Handle::current(),
+        }
+    }
+
+    /// Tells the job that is running, if there is one, to end soon.
+    pub(crate) fn cancel(&self) {
+        if let Some(job) = self.jobs.running() {
+            job.cancel();
+        }
     }
 
     /// Cancels the job that is running, if there is one, and waits until it has ended.
     pub(crate) async fn stop(&self) {
+        self.cancel();
         if let Some(job) = self.jobs.running() {
-            job.cancel();
             job.wait().await;
         }
     }
@@ -61,6 +80,7 @@ impl Historian {
             (None, None) => return Err(refused("name either a bucket or a folder to read from")),
         };
         let (intake, decoder) = (self.intake.clone(), Arc::clone(&self.decoder));
+        let _context = self.threads.enter();
         let started = self.jobs.start(request, store, intake, decoder, &*self.clock);
         started.map_err(|error| match error {
             StartError::Busy(id) => NotStarted::Busy(id),

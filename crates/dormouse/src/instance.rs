@@ -160,9 +160,11 @@ impl RunningInstance {
         } = parts;
         let drain = {
             let (lifecycle, stopping) = (Arc::clone(&lifecycle), stopping.clone());
+            let historian = Arc::clone(&historian);
             tokio::spawn(async move {
                 stopping.cancelled().await;
                 lifecycle.enter(Stage::Draining);
+                historian.cancel();
             })
         };
         sources.wait().await;

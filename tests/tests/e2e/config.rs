@@ -45,6 +45,34 @@ fn a_duration_that_is_none_is_told() {
 }
 
 #[test]
+fn a_setting_of_another_type_of_source_is_told_with_its_line_and_what_is_allowed() {
+    let text =
+        "[[sources]]\nname = \"flow\"\ntype = \"kinesis\"\nstream = \"dormouse\"\nwait_time = \"1s\"\n";
+    assert_refused(text, &["line 5", "wait_time", "sqs", "poll_interval"]);
+    let text = text.replace("wait_time = \"1s\"", "on_poison = \"redrive\"");
+    assert_refused(&text, &["redrive", "no redrive policy", "quarantine"]);
+}
+
+#[test]
+fn what_is_right_is_told_with_what_it_means() {
+    let text = "[[sources]]\nname = \"bus\"\ntype = \"sqs\"\nbuckets = [\"trail-logs/AWSLogs/\"]\n\
+                queue_url = \"https://sqs.eu-west-1.amazonaws.com/111122223333/dormouse\"\n\
+                [[sources]]\nname = \"flow\"\ntype = \"kinesis\"\nstream = \"dormouse\"\nstart = \"trim_horizon\"\n\
+                [history]\nbandwidth = \"50MiB\"\n\
+                [[history.declared]]\nregions = [\"eu-west-1\"]\nfrom = \"2026-01-01\"\nto = \"2026-06-30\"\n";
+    let finished = check(text);
+    assert_eq!(finished.code(), 0, "{finished:#?}");
+    for part in [
+        "announced objects are read from trail-logs/AWSLogs/",
+        "flow: kinesis dormouse; the first time from the oldest record on",
+        "8 objects at once, at most 50.0 MiB a second",
+        "complete from 2026-01-01T00:00:00Z until 2026-07-01T00:00:00Z: all accounts in eu-west-1",
+    ] {
+        assert!(finished.stdout.contains(part), "{part:?} is not in: {}", finished.stdout);
+    }
+}
+
+#[test]
 fn a_missing_file_is_told() {
     let finished = finish(&mut dormouse(&["run", "--config", "/nonexistent/dormouse.toml"]));
     assert_eq!(finished.code(), WRONG, "{finished:#?}");

@@ -305,6 +305,7 @@ impl Alone {
     fn start(config: &Config, opened: Opened, runtime: &Runtime) -> Self {
         let Opened { pipeline, store: _, decoder } = opened;
         let clock: Arc<dyn Clock> = Arc::new(WallClock);
+        let _context = runtime.enter();
         let historian =
             Historian::new(&config.history, &AwsOptions::default(), pipeline.history(), decoder, clock);
         let readers = Readers::of(config.store.path.clone());

@@ -104,10 +104,10 @@ pub(crate) fn print(job: &JobProgress, known: &AccountsDocument, screen: Screen)
         JobState::Failed => "failed",
     };
     let read_before = format!("{} read before", count(cells.skipped));
-    let places = counted(job.places, "place");
+    let places = counted(job.places, "Region");
     sentence(
         &format!(
-            "{state}: {} of {places}: {} read, {read_before}, {} without a log file, {} not reached",
+            "{state}: {} over {places} of accounts: {} read, {read_before}, {} without a log file, {} not reached",
             counted(cells.total, "day"),
             count(cells.done),
             count(cells.without_objects),
