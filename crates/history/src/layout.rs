@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dormouse_aws::Backoff;
+use dormouse_aws::{Backoff, Failure};
 use dormouse_cloudtrail::{TrailKey, TrailKeyKind};
 use dormouse_model::{AccountId, Place};
 use dormouse_sources::objects::{ListPage, ListRequest, ListedObject, ObjectFailure, ObjectStore};
@@ -68,11 +68,19 @@ impl Bucket {
             let name_of = |prefix: &String| Some(prefix.strip_prefix(below)?.strip_suffix('/')?.to_owned());
             names.extend(page.prefixes.iter().filter_map(name_of));
             match page.next {
-                Some(token) if names.len() < MOST_FOLDERS => request.token = Some(token),
-                _ => return Ok(names),
+                Some(_) if names.len() >= MOST_FOLDERS => {
+                    return Err(too_many(&format!("more than {MOST_FOLDERS} folders in {below}")));
+                }
+                Some(token) => request.token = Some(token),
+                None => return Ok(names),
             }
         }
     }
+}
+
+/// What was not listed is not read, and must not look as if it were not there.
+fn too_many(what: &str) -> ObjectFailure {
+    ObjectFailure::Transient(Box::new(Failure::transient("s3:ListBucket", what)))
 }
 
 /// An account's folder, and how often a place can have one.
@@ -184,7 +192,10 @@ impl Days {
                     self.waiting.push_front((found, object));
                     return Ok(objects);
                 }
-                if found == day && objects.len() < MOST_OBJECTS {
+                if objects.len() >= MOST_OBJECTS {
+                    return Err(too_many(&format!("more than {MOST_OBJECTS} log files of one day")));
+                }
+                if found == day {
                     objects.push(object);
                 }
             }
