@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Records in the shapes that the KMS developer guide shows in its chapter on logging, with invented names and ids.
 
-`python3 examples.py DIR` writes them three times over: as the folder of a trail, as one record a line, and as one EventBridge
-event a line. Whoever reads the whole of DIR must count every call once.
+`python3 examples.py DIR` writes them five times over: as the folder of a trail, as one record a line, as one EventBridge event a
+line, in batches of CloudWatch Logs, and in an aggregated Kinesis record. Messages that carry no event lie between. Whoever reads the whole of DIR must count every call once.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import sys
 import uuid
@@ -355,6 +356,44 @@ def other_services() -> list[Record]:
     ]
 
 
+def calls_about_delivery() -> list[Record]:
+    """By these an account can go dark. They are no records of KMS."""
+    trail = {"name": f"arn:aws:cloudtrail:{OREGON}:{HOME}:trail/main"}
+    rule = {"name": "kms-to-the-centre", "eventBusName": "default"}
+
+    def of(service: str, name: str, time: str, request: Record) -> Record:
+        return call(name, time, who=ADMIN, request=request, response={}) | {"eventSource": f"{service}.amazonaws.com"}
+
+    return [
+        of("cloudtrail", "StopLogging", "21T08:00:00", trail),
+        of("cloudtrail", "StartLogging", "21T09:00:00", trail),
+        of("cloudtrail", "PutEventSelectors", "21T09:01:00", {"trailName": "main", "eventSelectors": [{"readWriteType": "WriteOnly"}]}),
+        failure(of("events", "DisableRule", "21T09:02:00", rule), "AccessDenied", "User: carol is not authorized"),
+        of("events", "PutTargets", "21T09:03:00", {"rule": rule["name"], "targets": [{"id": "1", "arn": "arn:aws:sqs:::q"}]}),
+    ]
+
+
+def control_messages() -> list[Record]:
+    """What arrives where events arrive and is none."""
+
+    def of_sns(kind: str) -> Record:
+        topic = f"arn:aws:sns:{OREGON}:{HOME}:kms-events"
+        return {"Type": kind, "MessageId": made_up_id(kind), "TopicArn": topic, "Message": "You have chosen to subscribe", "Token": "0"}
+
+    removed = {"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectRemoved:Delete", "s3": {"object": {"key": "a"}}}
+    check = {"id": "", "timestamp": 1_790_000_000_000, "message": "CWL CONTROL MESSAGE: Checking health of destination Kinesis stream."}
+    test = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2026-10-01T00:00:00.000Z", "Bucket": "trails", "RequestId": "R"}
+    deleted = envelope("Object Deleted", {"bucket": {"name": "trails"}}, HOME, "2026-10-01T00:00:00Z", OREGON, [], made_up_id("gone"))
+    return [
+        of_sns("SubscriptionConfirmation"),
+        of_sns("UnsubscribeConfirmation"),
+        {"Records": [removed]},
+        {"messageType": "CONTROL_MESSAGE", "owner": "CloudwatchLogs", "logGroup": "", "logStream": "", "logEvents": [check]},
+        test,
+        deleted | {"source": "aws.s3"},
+    ]
+
+
 def direct_events() -> list[Record]:
     """What KMS sends to EventBridge itself, beside CloudTrail's records of the same."""
 
@@ -397,7 +436,8 @@ EXAMPLES: list[Record] = [
     *across_accounts(),
     *at_the_endpoint(),
 ]
-OTHERS: list[Record] = other_services()
+OTHERS: list[Record] = other_services() + calls_about_delivery()
+CONTROL: list[Record] = control_messages()
 DIRECT: list[Record] = direct_events()
 
 # ---------------------------------------------------------------------------------------------------------------------------
@@ -431,6 +471,40 @@ def write_trail(folder: Path) -> None:
         path.write_bytes(gzip.compress(json.dumps({"Records": records}).encode(), mtime=0))
 
 
+def log_batch(records: list[Record]) -> bytes:
+    """What a CloudWatch Logs subscription puts into a stream."""
+    events = [{"id": f"{n:056}", "timestamp": 1_790_000_000_000, "message": json.dumps(record)} for n, record in enumerate(records)]
+    head = {"messageType": "DATA_MESSAGE", "owner": HOME, "logGroup": "CloudTrail/logs", "logStream": f"{HOME}_CloudTrail_{OREGON}"}
+    return json.dumps(head | {"subscriptionFilters": ["kms"], "logEvents": events}).encode()
+
+
+def delimited(number: int, content: bytes) -> bytes:
+    """A protobuf field with a length."""
+    length, head = len(content), bytearray([number << 3 | 2])
+    while length >= 0x80:
+        head.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes(head) + bytes([length]) + content
+
+
+def aggregate(messages: list[bytes]) -> bytes:
+    """A Kinesis record as the Kinesis Producer Library packs several into one."""
+    records = (delimited(3, b"\x08\x00" + delimited(3, message)) for message in messages)
+    content = delimited(1, b"partition-key") + b"".join(records)
+    return b"\xf3\x89\x9a\xc2" + content + hashlib.md5(content).digest()
+
+
+def write_batches(folder: Path) -> None:
+    everything = EXAMPLES + OTHERS
+    batches = [log_batch(everything[begin : begin + 10]) for begin in range(0, len(everything), 10)]
+    plain, packed = folder / "batches.json", folder / "batches.json.gz"
+    plain.write_bytes(b"\n".join(batches[::2]))
+    # As Firehose appends one to the other: no line ends, and a gzip of several members.
+    packed.write_bytes(b"".join(gzip.compress(batch, mtime=0) for batch in batches[1::2]))
+    messages = [json.dumps(bridged(record)).encode() for record in EXAMPLES]
+    (folder / "aggregate.bin").write_bytes(aggregate([*messages, *(gzip.compress(batch, mtime=0) for batch in batches)]))
+
+
 def write_lines(path: Path, records: list[Record]) -> None:
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
 
@@ -444,6 +518,8 @@ def main() -> int:
     write_trail(folder)
     write_lines(folder / "records.ndjson", EXAMPLES + OTHERS)
     write_lines(folder / "eventbridge.ndjson", [bridged(record) for record in EXAMPLES] + DIRECT)
+    write_lines(folder / "control.ndjson", CONTROL)
+    write_batches(folder)
     return 0
 
 

@@ -9,6 +9,7 @@ and no file shares an event id with another, so the uses of the folder are the s
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import random
 import sys
@@ -333,6 +334,77 @@ def foreign_envelope(file: str) -> Iterator[bytes]:
         return head | place | {"detail-type": "AWS API Call via CloudTrail", "detail": record}
 
     yield line(bridged(good(file, 0), ACCOUNT)) + line(bridged(good(file, 1), "999988887777"))
+
+
+# ---------------------------------------------------------------------------------------------------------------------------
+# Batches
+# ---------------------------------------------------------------------------------------------------------------------------
+
+
+def log_batch(*messages: str) -> Record:
+    events = [{"id": str(number), "timestamp": 0, "message": message} for number, message in enumerate(messages)]
+    return {"messageType": "DATA_MESSAGE", "owner": ACCOUNT, "logGroup": "g", "logStream": "s", "logEvents": events}
+
+
+def delimited(number: int, content: bytes) -> bytes:
+    """A protobuf field with a length, which takes three bytes here whatever it is."""
+    length = len(content)
+    return bytes([number << 3 | 2, length & 0x7F | 0x80, length >> 7 & 0x7F | 0x80, length >> 14]) + content
+
+
+def sealed(content: bytes) -> bytes:
+    return b"\xf3\x89\x9a\xc2" + content + hashlib.md5(content).digest()
+
+
+def user_record(data: bytes) -> bytes:
+    return delimited(3, b"\x08\x00" + delimited(3, data))
+
+
+@hazard("batch-with-junk.ndjson", whole=True, uses=2)
+def batch_with_junk(file: str) -> Iterator[bytes]:
+    cut = json.dumps(good(file, 2))[:-100]
+    yield line(log_batch(json.dumps(good(file, 0)), "an alarm", "", cut, "7", json.dumps(good(file, 1))))
+
+
+@hazard("aggregate-in-an-aggregate.bin", whole=True, uses=2)
+def aggregate_in_an_aggregate(file: str) -> Iterator[bytes]:
+    nested = sealed(user_record(raw(good(file, 2))))
+    yield sealed(user_record(raw(good(file, 0))) + user_record(nested) + user_record(raw(good(file, 1))))
+
+
+@hazard("aggregate-with-a-wrong-checksum.bin", whole=True, uses=0)
+def aggregate_with_a_wrong_checksum(file: str) -> Iterator[bytes]:
+    content = sealed(user_record(raw(good(file, 0))))
+    yield content[:-1] + bytes([content[-1] ^ 1])
+
+
+@hazard("aggregate-that-breaks-off-inside.bin", whole=True, uses=1)
+def aggregate_that_breaks_off_inside(file: str) -> Iterator[bytes]:
+    yield sealed(user_record(raw(good(file, 0))) + user_record(raw(good(file, 1)))[:-50])
+
+
+@hazard("aggregate-of-nothings.bin", whole=True, uses=None)
+def aggregate_of_nothings(file: str) -> Iterator[bytes]:
+    """Two bytes a user record: a struct for each would fill the memory."""
+    yield sealed(user_record(raw(good(file, 0))) + b"\x1a\x00" * (5 * MEGABYTE))
+
+
+@hazard("aggregate-of-bombs.bin", whole=True, uses=1)
+def aggregate_of_bombs(file: str) -> Iterator[bytes]:
+    bomb = gzip.compress(b" " * (17 * MEGABYTE), mtime=0)
+    yield sealed(user_record(raw(good(file, 0))) + user_record(bomb) * 20)
+
+
+@hazard("announcements.ndjson", whole=True, uses=1)
+def announcements(file: str) -> Iterator[bytes]:
+    """Objects that a replay does not fetch, under names that are chosen to harm whoever prints or opens them."""
+
+    def created(bucket: str, key: str) -> Record:
+        s3 = {"bucket": {"name": bucket}, "object": {"key": key, "size": 1}}
+        return {"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": s3}
+
+    yield line({"Records": [created("trails", "../../etc/passwd"), created("trails", "%1b[2J%0d%0a%00"), good(file)]})
+    yield line({"s3Bucket": "trails", "s3ObjectKey": ["AWSLogs/a.json.gz"]})
 
 
 # ---------------------------------------------------------------------------------------------------------------------------

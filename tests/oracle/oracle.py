@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -69,6 +70,12 @@ WANTED = frozenset(
     for stem in ("Disabled", "KMSInvalidState", "KeyUnavailable", "Throttling")
     for suffix in ("", "Exception")
 )
+
+# Calls to the services that deliver events, by which an account can go dark. They are looked at as closely as those of KMS.
+DELIVERY = {
+    "cloudtrail.amazonaws.com": {"CreateTrail", "DeleteTrail", "PutEventSelectors", "StartLogging", "StopLogging", "UpdateTrail"},
+    "events.amazonaws.com": {"DeleteRule", "DisableRule", "EnableRule", "PutRule", "PutTargets", "RemoveTargets"},
+}
 
 KMS = "kms.amazonaws.com"
 FUTURE = timedelta(minutes=5)
@@ -454,6 +461,7 @@ class Ledger:
     def take_record(self, fields: dict[str, Any], envelope_account: str | None) -> None:
         self.read += 1
         if fields.get("eventSource") != KMS:
+            self.take_other(fields, envelope_account)
             return
         self.kms += 1
         call = understood(fields, envelope_account, self.now)
@@ -464,6 +472,13 @@ class Ledger:
             self.received.add(recipient)
         if (kind := kind_of(call)) is not None:
             self.observe(call, kind, keys_of(call))
+
+    def take_other(self, fields: dict[str, Any], envelope_account: str | None) -> None:
+        """Another service's record is read and no more, unless it tells of the delivery and cannot be believed."""
+        is_call = fields.get("eventType") not in NO_CALL_TYPES and fields.get("eventCategory") not in NO_CALL_CATEGORIES
+        about_delivery = fields.get("eventName") in DELIVERY.get(text(fields.get("eventSource")) or "", ())
+        if about_delivery and is_call and understood(fields, envelope_account, self.now) is None:
+            self.quarantined += 1
 
     def observe(self, call: Call, kind: str, arns: list[str]) -> None:
         self.tell_duplicate(call, kind, arns)
@@ -555,6 +570,8 @@ def take_document(ledger: Ledger, value: Any) -> None:
         elements = value
     elif isinstance(part(value, "Records"), list):
         elements = value["Records"]
+    elif isinstance(part(value, "logEvents"), list):
+        return take_log_batch(ledger, value)
     else:
         elements = [value]
     for element in elements:
@@ -564,6 +581,15 @@ def take_document(ledger: Ledger, value: Any) -> None:
 def take_element(ledger: Ledger, value: Any) -> None:
     if not isinstance(value, dict):
         ledger.malformed += 1
+    elif isinstance(value.get("logEvents"), list):
+        take_log_batch(ledger, value)
+    elif is_control(value):
+        return
+    elif isinstance(value.get("s3ObjectKey"), list) and "s3Bucket" in value:
+        # Each key announces an object that is not among the files.
+        ledger.malformed += len(value["s3ObjectKey"])
+    elif value.get("eventSource") == "aws:s3":
+        ledger.malformed += tells_of_creation(value)
     elif value.get("Type") == "Notification" and isinstance(value.get("Message"), str):
         take_message(ledger, value["Message"])
     elif "detail-type" in value:
@@ -572,6 +598,32 @@ def take_element(ledger: Ledger, value: Any) -> None:
         ledger.take_record(value, None)
     else:
         ledger.malformed += 1
+
+
+def is_control(value: dict[str, Any]) -> bool:
+    """A message that carries no event and wants none: whoever receives it says yes and forgets it."""
+    return (
+        value.get("Event") == "s3:TestEvent"
+        or value.get("messageType") == "CONTROL_MESSAGE"
+        or ("Message" in value and value.get("Type") in ("SubscriptionConfirmation", "UnsubscribeConfirmation"))
+    )
+
+
+def tells_of_creation(notification: dict[str, Any]) -> bool:
+    """S3 tells of objects that come, which a replay does not have, and of other things, which are nobody's loss."""
+    event = text(notification.get("eventName"))
+    return event is None or event.removeprefix("s3:").startswith("ObjectCreated:")
+
+
+def take_log_batch(ledger: Ledger, batch: dict[str, Any]) -> None:
+    """A batch of a CloudWatch Logs subscription: every event's message is a text with a record in it."""
+    if batch.get("messageType") == "CONTROL_MESSAGE":
+        return
+    for event in batch["logEvents"]:
+        if (message := text(part(event, "message"))) is not None:
+            take_message(ledger, message)
+        else:
+            ledger.malformed += 1
 
 
 def take_message(ledger: Ledger, message: str) -> None:
@@ -590,6 +642,8 @@ def take_envelope(ledger: Ledger, envelope: dict[str, Any]) -> None:
         ledger.take_direct(envelope)
     elif detail_type.endswith(" via CloudTrail") and isinstance(detail, dict) and is_record(detail):
         ledger.take_record(detail, text(envelope.get("account")))
+    elif envelope.get("source") == "aws.s3" and detail_type != "Object Created":
+        return
     else:
         ledger.malformed += 1
 
@@ -687,6 +741,71 @@ def read_bytes(path: str) -> tuple[bytes, str | None]:
         return b"", str(error)
 
 
+# ---------------------------------------------------------------------------------------------------------------------------
+# Kinesis records that hold several messages: magic bytes, a protobuf message, its MD5
+# ---------------------------------------------------------------------------------------------------------------------------
+
+AGGREGATE_MAGIC = b"\xf3\x89\x9a\xc2"
+LENGTH_DELIMITED = 2
+RECORDS_FIELD = DATA_FIELD = 3
+
+
+def varint(content: bytes, position: int) -> tuple[int, int]:
+    """A protobuf number, least significant seven bits first, and where it ends."""
+    value = shift = 0
+    while True:
+        byte = content[position]
+        value, shift, position = value | (byte & 0x7F) << shift, shift + 7, position + 1
+        if byte < 0x80:
+            return value, position
+
+
+def fields(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """The fields of a protobuf message that have a length; those that are numbers are passed by."""
+    position = 0
+    while position < len(content):
+        key, position = varint(content, position)
+        value, position = varint(content, position)
+        if key & 7 == LENGTH_DELIMITED:
+            if position + value > len(content):
+                raise IndexError("a field reaches beyond its message")
+            yield key >> 3, content[position : position + value]
+            position += value
+        elif key & 7 != 0:
+            raise ValueError("a field of an odd type")
+
+
+def take_aggregate(ledger: Ledger, content: bytes) -> None:
+    """Each user record is a message of its own, packed or plain; an aggregate among them is refused."""
+    message, checksum = content[len(AGGREGATE_MAGIC) : -16], content[-16:]
+    if hashlib.md5(message).digest() != checksum:
+        ledger.malformed += 1
+        return
+    try:
+        for number, record in fields(message):
+            if number == RECORDS_FIELD:
+                take_user_record(ledger, dict(fields(record))[DATA_FIELD])
+    except (IndexError, KeyError, ValueError):
+        ledger.malformed += 1
+
+
+def take_user_record(ledger: Ledger, data: bytes) -> None:
+    try:
+        data = gzip.decompress(data) if data.startswith(GZIP_MAGIC) else data
+    except (OSError, EOFError, zlib.error):
+        ledger.malformed += 1
+        return
+    if data.startswith(AGGREGATE_MAGIC) or not data.strip():
+        ledger.malformed += 1
+    else:
+        take_text(ledger, data.decode("utf-8-sig", errors="replace"))
+
+
+# ---------------------------------------------------------------------------------------------------------------------------
+# From paths to files
+# ---------------------------------------------------------------------------------------------------------------------------
+
+
 def files_under(path: str, problems: list[str]) -> Iterator[str]:
     """The file itself, or every file of a folder but the digests, which are no logs."""
     if not os.path.isdir(path):
@@ -702,6 +821,9 @@ def take_file(ledger: Ledger, path: str) -> str | None:
     if os.path.exists(path) and not os.path.isfile(path):
         return "not a plain file"
     content, problem = read_bytes(path)
+    if content.startswith(AGGREGATE_MAGIC) and problem is None:
+        take_aggregate(ledger, content)
+        return None
     # A damaged byte in some text must not hide a use: it becomes U+FFFD and the record stays.
     whole = take_text(ledger, content.decode("utf-8-sig", errors="replace"))
     return problem or (None if whole else "a list of records breaks off")

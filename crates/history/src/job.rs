@@ -51,7 +51,8 @@ impl JobHandle {
 
     /// Whether it has ended.
     pub fn has_ended(&self) -> bool {
-        *self.ended.borrow()
+        // Nobody can tell any more: the task is gone, which is an end, too.
+        *self.ended.borrow() || self.ended.has_changed().is_err()
     }
 
     /// Waits until it has ended, and says how.

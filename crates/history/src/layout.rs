@@ -159,7 +159,16 @@ impl Days {
     pub(crate) fn new(bucket: Bucket, root: &str, place: Place, kind: TrailKeyKind) -> Self {
         let folder = if kind == TrailKeyKind::Digest { DIGESTS } else { LOGS };
         let prefix = format!("{root}{folder}/{}/", place.region);
-        Self { bucket, place, kind, prefix, request: None, has_more: true, waiting: VecDeque::new(), next_day: 0 }
+        Self {
+            bucket,
+            place,
+            kind,
+            prefix,
+            request: None,
+            has_more: true,
+            waiting: VecDeque::new(),
+            next_day: 0,
+        }
     }
 
     /// The objects in the folder of this day. Days must be asked for in their order.

@@ -43,7 +43,9 @@ pub use cell::{BuiltCell, CellBuilder, CellNumbers, KeptObservations};
 pub use finish::{Finish, NotFinished};
 pub use job::{JobHandle, Jobs, StartError, start};
 pub use progress::{JobProgress, JobState, PlaceCovered};
-pub use request::{BackfillRequest, Day, ParseDayError, RequestError, SETTLING_SECONDS, USUAL_CONCURRENCY, last_day};
+pub use request::{
+    BackfillRequest, Day, ParseDayError, RequestError, SETTLING_SECONDS, USUAL_CONCURRENCY, last_day,
+};
 
 use dormouse_model::printable;
 

@@ -168,7 +168,10 @@ impl<F: Finish> Walk<F> {
         Ok(folder)
     }
 
-    async fn list_folder(&mut self, day: u32) -> Result<(Vec<ListedObject>, Vec<ListedObject>), ObjectFailure> {
+    async fn list_folder(
+        &mut self,
+        day: u32,
+    ) -> Result<(Vec<ListedObject>, Vec<ListedObject>), ObjectFailure> {
         let (mut logs, mut digests) = (Vec::new(), Vec::new());
         for days in &mut self.logs {
             logs.extend(days.of(day).await?);
@@ -262,7 +265,12 @@ impl<F: Finish> Walk<F> {
     }
 
     /// Finishes the cell of a day whose own folder and the next one were read.
-    async fn finish(&mut self, cell: Arc<Mutex<CellBuilder>>, own: &Folder, next: &Folder) -> Result<(), Ended> {
+    async fn finish(
+        &mut self,
+        cell: Arc<Mutex<CellBuilder>>,
+        own: &Folder,
+        next: &Folder,
+    ) -> Result<(), Ended> {
         let empty = CellBuilder::new(lock(&cell).cell(), 1);
         let built = std::mem::replace(&mut *lock(&cell), empty).finish();
         let (cell, numbers) = (built.cell, built.numbers);
@@ -278,7 +286,10 @@ impl<F: Finish> Walk<F> {
             });
         };
         if own.is_unreached || next.is_unreached {
-            self.problem(cell.day, "some of its objects could not be reached: the day is left to another job");
+            self.problem(
+                cell.day,
+                "some of its objects could not be reached: the day is left to another job",
+            );
             settle(&self.work.meter, |cells| &mut cells.unreached);
             return Ok(());
         }
@@ -295,7 +306,8 @@ impl<F: Finish> Walk<F> {
             return Ok(());
         }
         if numbers.late > 0 {
-            let text = format!("{} observations came too late to tell whether they were counted", numbers.late);
+            let text =
+                format!("{} observations came too late to tell whether they were counted", numbers.late);
             self.problem(cell.day, &text);
         }
         if numbers.unattributed > 0 {

@@ -96,7 +96,8 @@ pub type ReadFiles = HashMap<Box<str>, ReadFile, RandomState>;
 pub struct Proof {
     /// In order, apart from each other, within the day.
     pub covered: Vec<Span>,
-    /// In order, within what is not covered.
+    /// In order, within what is not covered; but if there are too many to be told, the last one stretches over the rest of
+    /// the day, covered or not.
     pub gaps: Vec<Gap>,
     /// A log file that may have events of the day was delivered, as a digest says, and was not read.
     pub is_lacking: bool,
@@ -139,7 +140,8 @@ pub fn prove(known: DayOfPlace<'_>) -> Proof {
         delivered.extend(proven.delivered);
         is_lacking |= proven.is_lacking;
         for gap in proven.gaps {
-            let reason = if names_trails { format!("trail {name}: {}", gap.reason).into() } else { gap.reason };
+            let reason =
+                if names_trails { format!("trail {name}: {}", gap.reason).into() } else { gap.reason };
             gaps.add(gap.from, gap.until, reason);
         }
     }

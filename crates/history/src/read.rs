@@ -140,7 +140,12 @@ impl Reading {
     }
 
     /// Opens and reads an object; what fails in passing is tried again. `None` if the job was cancelled.
-    async fn patiently<C, T, F>(&self, object: &ListedObject, context: &C, read: F) -> Option<Result<T, ObjectFailure>>
+    async fn patiently<C, T, F>(
+        &self,
+        object: &ListedObject,
+        context: &C,
+        read: F,
+    ) -> Option<Result<T, ObjectFailure>>
     where
         C: Clone + Send + 'static,
         T: Send + 'static,
@@ -216,7 +221,8 @@ fn hash_of(hex: &str) -> Result<[u8; 32], String> {
         return Err(wrong());
     }
     for (at, byte) in hash.iter_mut().enumerate() {
-        *byte = hex.get(at * 2..at * 2 + 2).and_then(|two| u8::from_str_radix(two, 16).ok()).ok_or_else(wrong)?;
+        *byte =
+            hex.get(at * 2..at * 2 + 2).and_then(|two| u8::from_str_radix(two, 16).ok()).ok_or_else(wrong)?;
     }
     Ok(hash)
 }
@@ -339,7 +345,8 @@ impl Visitor<'_> {
         if self.outcome.not_understood.len() >= MOST_INSTANTS {
             return self.problem("too much in it was not understood");
         }
-        let why = if may_be_a_use { "is unknown, and may use a key" } else { "names no key that can be told" };
+        let why =
+            if may_be_a_use { "is unknown, and may use a key" } else { "names no key that can be told" };
         let reason = said(&format!("a call of {} {why}", record.operation));
         self.outcome.not_understood.push((record.time, reason));
     }

@@ -127,7 +127,9 @@ pub enum RequestError {
         to: Day,
     },
     /// The last day's records may not all have been delivered.
-    #[error("{to} cannot be finished yet, because its last records may still be on their way: the last day that can be is {last}")]
+    #[error(
+        "{to} cannot be finished yet, because its last records may still be on their way: the last day that can be is {last}"
+    )]
     TooEarly {
         /// The last day that was asked for.
         to: Day,
@@ -252,7 +254,9 @@ mod tests {
 
     #[test]
     fn a_prefix_is_taken_with_and_without_slashes() {
-        for (prefix, root) in [("", "AWSLogs/"), ("/", "AWSLogs/"), ("a/b", "a/b/AWSLogs/"), ("a/", "a/AWSLogs/")] {
+        for (prefix, root) in
+            [("", "AWSLogs/"), ("/", "AWSLogs/"), ("a/b", "a/b/AWSLogs/"), ("a/", "a/AWSLogs/")]
+        {
             let asked = BackfillRequest { prefix: prefix.to_owned(), ..request("2026-11-01", "2026-11-03") };
             assert_eq!(asked.root(), root);
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use dormouse_cloudtrail::{Decoder, Limits};
-use dormouse_ledger::{CellHistory, DayCounts};
+use dormouse_ledger::{CellHistory, DayCounts, Span};
 use dormouse_model::{AccountId, Cell, EventTime, KeyArn, ManualClock, OperationTable, Place};
 use dormouse_pipeline::CellEvidence;
 use dormouse_simulate::records::layout::{LayoutOptions, TrailObject, lay_out, write_to_folder};
@@ -137,7 +137,11 @@ fn counted(records: &[Generated], days: std::ops::RangeInclusive<u32>) -> Counte
 
 fn told(cells: &BTreeMap<(Place, u32), CellHistory>) -> Counted {
     let of = |history: &CellHistory| history.keys.iter().map(|key| (key.key, key.counts)).collect();
-    cells.iter().map(|(&cell, history)| (cell, of(history))).filter(|(_, keys): &(_, HashMap<_, _>)| !keys.is_empty()).collect()
+    cells
+        .iter()
+        .map(|(&cell, history)| (cell, of(history)))
+        .filter(|(_, keys): &(_, HashMap<_, _>)| !keys.is_empty())
+        .collect()
 }
 
 fn asked_days() -> std::ops::RangeInclusive<u32> {
@@ -148,7 +152,11 @@ fn asked_days() -> std::ops::RangeInclusive<u32> {
 fn spans(memory: &Memory, place: Place, day_text: &str) -> Vec<(u32, u32)> {
     let history = &memory.cells()[&(place, day(day_text).number())];
     let begin = history.cell.begin();
-    history.covered.iter().map(|span| (span.from.seconds_since(begin), span.until.seconds_since(begin))).collect()
+    history
+        .covered
+        .iter()
+        .map(|span| (span.from.seconds_since(begin), span.until.seconds_since(begin)))
+        .collect()
 }
 
 fn some_place(records: &[Generated]) -> Place {
@@ -156,7 +164,8 @@ fn some_place(records: &[Generated]) -> Place {
 }
 
 fn is_of(object: &TrailObject, place: Place) -> bool {
-    object.key.contains(&format!("/{}/", place.account)) && object.key.contains(&format!("/{}/", place.region))
+    object.key.contains(&format!("/{}/", place.account))
+        && object.key.contains(&format!("/{}/", place.region))
 }
 
 #[tokio::test]
@@ -173,7 +182,10 @@ async fn every_cell_counts_what_its_records_say_and_is_proven() {
     assert_eq!(progress.state, JobState::Done, "{:?}", progress.problems);
     assert_eq!((progress.places, progress.cells.total, progress.cells.done), (4, 8, 8));
     let cells = memory.cells();
-    assert_eq!(told(&cells), counted(&records, asked_days()));
+    let expected = counted(&records, asked_days());
+    assert_eq!(expected.len(), 8);
+    assert!(expected.values().flat_map(HashMap::values).any(|counts| counts.foreign.uses > 0));
+    assert_eq!(told(&cells), expected);
     for history in cells.values() {
         assert!(history.whole && history.read_only, "{:?}", history.cell);
         assert!(history.records > 0);
@@ -185,15 +197,14 @@ async fn every_cell_counts_what_its_records_say_and_is_proven() {
         for key in &history.keys {
             let uses: u64 = key.users.iter().map(|user| user.stats.uses + user.stats.attempts).sum();
             let counts = key.counts;
-            let expected = counts.own.uses + counts.own.attempts + counts.foreign.uses + counts.foreign.attempts;
+            let expected =
+                counts.own.uses + counts.own.attempts + counts.foreign.uses + counts.foreign.attempts;
             assert_eq!(uses + key.users_overflow, u64::try_from(expected).unwrap(), "{}", key.key);
         }
     }
     assert!(progress.bytes_packed > 0 && progress.bytes_unpacked > progress.bytes_packed);
     assert_eq!(progress.coverage.len(), 4);
 }
-
-use dormouse_ledger::Span;
 
 #[tokio::test]
 async fn only_what_was_asked_for_is_read() {
@@ -300,7 +311,9 @@ fn is_odd(record: &Generated) -> bool {
     let now = time("2026-11-20T00:00:00Z");
     decoder().decode(record.record.as_bytes(), now, &mut |outcome| {
         if let dormouse_cloudtrail::Outcome::Kms(kms) = outcome {
-            is_odd = kms.unknown_operation || !kms.unresolved.is_empty() || cell::cell_of(kms, place).place != place;
+            is_odd = kms.unknown_operation
+                || !kms.unresolved.is_empty()
+                || cell::cell_of(kms, place).place != place;
         }
     });
     is_odd
@@ -366,7 +379,9 @@ async fn an_object_that_fails_is_named_and_stops_nothing() {
     let objects = lay_out(&records, &options());
     let of_place = |day: &str| {
         let day = format!("/{day}/");
-        objects.iter().filter(move |object| is_of(object, place) && !object.is_digest && object.key.contains(&day))
+        objects
+            .iter()
+            .filter(move |object| is_of(object, place) && !object.is_digest && object.key.contains(&day))
     };
     let folder = folder_of(&objects);
     let missing = &of_place("2026/11/02").nth(10).unwrap().key;
@@ -405,7 +420,12 @@ async fn a_day_without_objects_is_finished_only_if_digests_prove_it_quiet() {
         };
         let (memory, progress) = run(folder.path(), asked).await;
         let expected = if digests { (8, 0) } else { (0, 8) };
-        assert_eq!((progress.cells.done, progress.cells.without_objects), expected, "{:?}", progress.problems);
+        assert_eq!(
+            (progress.cells.done, progress.cells.without_objects),
+            expected,
+            "{:?}",
+            progress.problems
+        );
         for history in memory.cells().values() {
             assert!(history.whole && history.keys.is_empty() && history.covered.is_empty());
         }
@@ -424,6 +444,49 @@ async fn digests_of_another_bucket_prove_nothing() {
         let reason = &history.gaps[0].reason;
         assert!(reason.contains("delivered to the bucket example-trail"), "{reason}");
     }
+}
+
+/// Records of one day, delivered more than a day late, and records of another account in the folder.
+#[tokio::test]
+async fn what_lies_in_a_folder_of_another_cell_is_evidence() {
+    let records = records();
+    let place = some_place(&records);
+    let is_of_place = |record: &Generated| (record.account, record.region) == (place.account, place.region);
+    let is_of_day = |record: &Generated, text: &str| record.time.day() == day(text).number();
+    let late: Vec<Generated> = records
+        .iter()
+        .filter(|record| is_of_place(record) && is_of_day(record, "2026-11-02") && !record.says.is_empty())
+        .take(5)
+        .cloned()
+        .collect();
+    let is_late = |record: &Generated| late.iter().any(|one| one.event_id == record.event_id);
+    let in_time: Vec<Generated> = records.iter().filter(|record| !is_late(record)).cloned().collect();
+    let mut objects = lay_out(&in_time, &options());
+    let stray = lay_out(
+        &late,
+        &LayoutOptions { delivery_delay: 50 * HOUR, digests: false, daily_reads: false, ..options() },
+    );
+    assert!(stray.iter().all(|object| object.key.contains("/2026/11/04/")), "{}", stray[0].key);
+    objects.extend(stray);
+    let folder = folder_of(&objects);
+    let only = BackfillRequest {
+        accounts: Some(vec![place.account]),
+        regions: Some(vec![place.region]),
+        ..request(folder.path())
+    };
+    let (memory, progress) = run(folder.path(), only).await;
+    let mut expected = counted(&in_time, asked_days());
+    expected.retain(|(known, _), _| *known == place);
+    assert_eq!(told(&memory.cells()), expected);
+    // Late ones, and those of November 1 that were delivered on the 2nd.
+    let spilled = in_time.iter().filter(|record| {
+        let delivered = record.time.plus(options().delivery_delay + 30 * 60);
+        is_of_place(record)
+            && is_of_day(record, "2026-11-01")
+            && delivered.day() == day("2026-11-02").number()
+    });
+    let (least, most) = (late.len() as u64, (late.len() + spilled.count()) as u64);
+    assert!((least..=most).contains(&progress.stragglers), "{least} {} {most}", progress.stragglers);
 }
 
 #[tokio::test]

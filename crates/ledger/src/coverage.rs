@@ -300,7 +300,8 @@ impl SourceCoverage {
         let complete = self.until.unwrap_or(self.since);
         let silence = mark.at.seconds_since(self.last.at);
         if let Some(lost) = &mark.lost {
-            self.add_hole(lost.from, lost.until, &lost.reason);
+            // What was taken before is not lost, whatever the source can know of its beginning.
+            self.add_hole(lost.from.max(complete), lost.until, &lost.reason);
         }
         let retention = mark.retention_seconds.or(self.last.retention_seconds);
         match retention.map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX)) {

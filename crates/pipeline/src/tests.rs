@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use dormouse_cloudtrail::Outcome;
 use dormouse_cloudtrail::{Decoder, Limits};
-use dormouse_ledger::Counts;
 use dormouse_ledger::query::KeyQuery;
-use dormouse_model::{Clock, EventTime, ManualClock, OperationTable};
+use dormouse_ledger::{CellHistory, Counts, DayCounts, KeyHistory};
+use dormouse_model::{
+    Cell, Checkpoint, Clock, EventTime, ManualClock, OperationTable, Place, ShardPosition, SourceMark,
+};
 use dormouse_simulate::records::{Generator, Mix, Shape};
 use dormouse_sources::{Acknowledge, Batch, Intake, Message, Receipt};
 use dormouse_store::{Epoch, Guard, GuardedStore, Reader, Readers, SqliteOptions, SqliteStore, Totals};
@@ -19,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::control::Stopped;
 use crate::{
-    Control, LiveView, OnPoison, Pipeline, PipelineError, PipelineOptions, Progress, QuarantineAction,
-    QuarantineOutcome, read_store,
+    CellEvidence, CheckpointView, Control, HistoryIntake, LiveView, OnPoison, Pipeline, PipelineError,
+    PipelineOptions, Progress, QuarantineAction, QuarantineOutcome, read_store,
 };
 
 mod objects;
@@ -75,6 +78,8 @@ struct House {
     redrive: crate::PipelineIntake,
     view: Arc<LiveView>,
     control: Control,
+    history: HistoryIntake,
+    checkpoints: CheckpointView,
     progress: Arc<Progress>,
     running: JoinHandle<Result<Totals, PipelineError>>,
     stop: CancellationToken,
@@ -102,9 +107,23 @@ impl House {
         let (intake, redrive) = (pipeline.intake(OnPoison::Quarantine), pipeline.intake(OnPoison::Redrive));
         let view = Arc::new(pipeline.view(readers, 90 * 86_400));
         let (control, progress) = (pipeline.control(), pipeline.progress());
+        let (history, checkpoints) = (pipeline.history(), pipeline.checkpoints());
         let stop = CancellationToken::new();
         let running = tokio::spawn(pipeline.run(stop.clone()));
-        Self { diary, is_shut, clock, intake, redrive, view, control, progress, running, stop }
+        Self {
+            diary,
+            is_shut,
+            clock,
+            intake,
+            redrive,
+            view,
+            control,
+            history,
+            checkpoints,
+            progress,
+            running,
+            stop,
+        }
     }
 
     fn batch(&self, messages: &[(u64, String)]) -> Batch {
@@ -464,5 +483,116 @@ async fn records_are_measured_by_source_and_outcome() {
     assert_eq!((count("applied"), count("duplicate"), count("malformed")), (1, 1, 1));
     assert_eq!(house.progress.metrics().lag.get_sample_count(), 2);
     assert_eq!(house.progress.lag_seconds(), Some(3_600));
+    house.stop().await;
+}
+
+fn cell() -> Cell {
+    let place = Place { account: "111122223333".parse().unwrap(), region: "eu-west-1".parse().unwrap() };
+    Cell { place, day: now().day() }
+}
+
+/// What history has of the cell: so many uses, the last of them this one.
+fn history_of(uses: i64, last: &str, whole: bool) -> (CellHistory, CellEvidence) {
+    let mut counts = DayCounts::default();
+    counts.own.uses = uses;
+    let from = now().minus(7_200);
+    let key = KeyHistory { key: KEY.parse().unwrap(), counts, from, users: Vec::new(), users_overflow: 0 };
+    let mut evidence = CellEvidence::default();
+    let decoder = Decoder::new(OperationTable::default(), Limits::default());
+    let record = record(last, "2026-11-22T11:30:00Z");
+    decoder.decode(record.as_bytes(), now(), &mut |outcome| {
+        let Outcome::Kms(kms) = outcome else { panic!("{outcome:?}") };
+        kms.observations.iter().for_each(|observation| evidence.add(observation).unwrap());
+    });
+    let (covered, gaps) = (Vec::new(), Vec::new());
+    let cell =
+        CellHistory { cell: cell(), whole, records: 3, read_only: true, covered, gaps, keys: vec![key] };
+    (cell, evidence)
+}
+
+fn counted(house: &House) -> (u64, String) {
+    let rows = house.view.select(&KeyQuery::default()).rows(0, 10);
+    let document = house.view.documents(&rows).unwrap().remove(0);
+    let details = house.view.details(KEY.parse().unwrap()).unwrap().unwrap();
+    let daily: u64 = details.daily.iter().map(|day| day.counts.uses).sum();
+    assert_eq!(document.uses, daily, "the days do not add up");
+    (document.uses, document.last_use.unwrap().event_id)
+}
+
+#[tokio::test(start_paused = true)]
+async fn history_replaces_what_the_stream_counted_of_its_day_and_never_adds() {
+    let (_folder, path) = folder();
+    let options = PipelineOptions { id_bound: 10, ..PipelineOptions::default() };
+    let house = House::open(&path, options.clone());
+    // Some of these are too late for a window of ten.
+    let times: Vec<String> = (0..60).map(|minute| format!("2026-11-22T10:{:02}:00Z", 59 - minute)).collect();
+    let messages: Vec<(u64, String)> =
+        (0u64..).zip(&times).map(|(number, time)| (number, record(&format!("e{number}"), time))).collect();
+    for message in &messages {
+        house.submit(std::slice::from_ref(message)).await;
+    }
+    house.until("all acknowledged", |diary| acked(diary).len() == 60).await;
+    assert!(counted(&house).0 < 60);
+
+    let (history, evidence) = history_of(60, "latest", true);
+    house.history.submit(history.clone(), evidence.clone()).await.unwrap();
+    assert_eq!(counted(&house), (60, "latest".to_owned()));
+    assert!(house.history.is_finished(cell()));
+    // Again, and what the stream brings later, changes nothing but evidence.
+    house.history.submit(history.clone(), evidence.clone()).await.unwrap();
+    house.submit(&[(60, record("later", "2026-11-22T11:45:00Z"))]).await;
+    house.until("the late one is acknowledged", |diary| acked(diary).len() == 61).await;
+    assert_eq!(counted(&house), (60, "later".to_owned()));
+    house.crash().await;
+
+    let house = House::open(&path, options.clone());
+    assert_eq!(counted(&house), (60, "later".to_owned()));
+    assert!(house.history.is_finished(cell()));
+    house.stop().await;
+    // Now from the tables.
+    let house = House::open(&path, options);
+    let (fewer, evidence) = history_of(58, "latest", false);
+    house.history.submit(fewer, evidence.clone()).await.unwrap();
+    assert_eq!(counted(&house).0, 60, "what is not whole takes nothing away");
+    let (right, _) = history_of(59, "latest", true);
+    house.history.submit(right, evidence).await.unwrap();
+    assert_eq!(counted(&house).0, 59);
+    house.stop().await;
+    assert_eq!(uses(&path), 59);
+    let accounts = read_store(&path).unwrap().accounts(&[]);
+    assert_eq!(accounts.accounts[0].regions[0].history.days[0].from, "2026-11-22");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_is_durable_with_its_effect_and_stands_still_before_what_cannot_be_kept() {
+    let (_folder, path) = folder();
+    let store = SqliteOptions { quarantine_bytes: 10, ..SqliteOptions::at(&path) };
+    let house = House::open_store(store.clone(), PipelineOptions::default());
+    let checkpoint = |number: u64| Checkpoint {
+        stream: "s".into(),
+        shard: "0".into(),
+        at: ShardPosition::After(number.to_string().into()),
+    };
+    let batch = |house: &House, number: u64, body: String| Batch {
+        checkpoint: Some(checkpoint(number)),
+        ..house.batch(&[(number, body)])
+    };
+    house.intake.submit(batch(&house, 1, used(1).1)).await;
+    house.until("it is durable", |diary| acked(diary).len() == 1).await;
+    assert_eq!(house.checkpoints.of_source("test"), [checkpoint(1)]);
+    // There is no room to keep this: it is left, and the call returns only then.
+    house.intake.submit(batch(&house, 2, "this is no JSON at all".to_owned())).await;
+    assert!(house.diary.lock().unwrap().contains(&Happened::Left(2)));
+    assert_eq!(house.checkpoints.of_source("test"), [checkpoint(1)]);
+    let mark = SourceMark { at: now(), caught_up: Some(now()), ..SourceMark::default() };
+    house.intake.note(&"test".into(), mark);
+    house.until("the mark is committed", |diary| diary.contains(&Happened::Committed(3))).await;
+    house.crash().await;
+    let house = House::open_store(store, PipelineOptions::default());
+    assert_eq!(house.checkpoints.of_source("test"), [checkpoint(1)]);
+    assert_eq!(house.view.accounts(&[]).sources[0].until, Some(now()));
+    house.stop().await;
+    let house = House::open(&path, PipelineOptions::default());
+    assert_eq!(house.checkpoints.of_source("test"), [checkpoint(1)], "from the tables");
     house.stop().await;
 }

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use dormouse_simulate::records::{Generated, Mix, gzip, ndjson};
+use dormouse_simulate::records::{
+    Generated, Mix, cloudwatch_logs, gzip, ndjson, s3_notification, sns, trail_notification,
+};
 use dormouse_tests::oracle;
 use dormouse_tests::program::{Finished, dormouse, finish};
 use dormouse_tests::traffic::{bodies, delivered, everything, records, write_lines, write_trail};
@@ -31,9 +33,21 @@ fn documented_examples() {
     let folder = tempfile::tempdir().unwrap();
     oracle::write_examples(folder.path());
     assert_as_the_oracle_says(&[folder.path()], &[]);
-    for name in ["AWSLogs", "records.ndjson", "eventbridge.ndjson"] {
+    for name in [
+        "AWSLogs",
+        "records.ndjson",
+        "eventbridge.ndjson",
+        "batches.json",
+        "batches.json.gz",
+        "aggregate.bin",
+    ] {
         assert_as_the_oracle_says(&[&folder.path().join(name)], &[]);
     }
+    // What carries no event counts nowhere and is worth no word.
+    let control = folder.path().join("control.ndjson");
+    let finished = replay(&[&control], &[]);
+    assert_eq!((finished.code(), &*finished.stderr), (0, ""), "{finished:#?}");
+    assert_eq!(finished.json()["records"], oracle::truth(&[&control])["records"]);
 }
 
 #[test]
@@ -97,6 +111,44 @@ fn envelopes_of_queues_and_topics() {
     let bare = folder.path().join("bare.json");
     std::fs::write(&bare, format!("[{}]", ndjson(&records).trim_end().replace('\n', ","))).unwrap();
     assert_as_the_oracle_says(&[folder.path()], &[]);
+}
+
+#[test]
+fn batches_of_subscriptions() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = everything(55, 4_000);
+    let delivered: Vec<&Generated> = delivered(56, &records).collect();
+    let batches: Vec<String> =
+        delivered.chunks(50).map(|batch| cloudwatch_logs(batch.iter().copied())).collect();
+    let [lines, packed] = ["batches.ndjson", "batches.gz"].map(|name| folder.path().join(name));
+    write_lines(&lines, &batches);
+    let by_line = assert_as_the_oracle_says(&[&lines], &[]);
+    // As a stream's consumer appends what it gets, each packed by itself.
+    let members: Vec<u8> = batches.iter().flat_map(|batch| gzip(batch.as_bytes())).collect();
+    std::fs::write(&packed, members).unwrap();
+    assert_eq!(assert_as_the_oracle_says(&[&packed], &[]), by_line);
+}
+
+#[test]
+fn announced_objects_are_named_and_not_fetched() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("queue.ndjson");
+    let key = "AWSLogs/a folder/a+b.json.gz";
+    let bodies = [
+        sns(&s3_notification("trails", key)),
+        trail_notification("trails", ["one.json.gz", "two.json.gz"]),
+        everything(81, 1)[0].eventbridge(),
+    ];
+    write_lines(&file, bodies);
+    let finished = replay(&[&file], &[]);
+    assert_eq!(finished.code(), 2, "{finished:#?}");
+    for object in [key, "one.json.gz", "two.json.gz"] {
+        let told = format!("announces s3://trails/{object}, which replay does not fetch");
+        assert!(finished.stderr.contains(&told), "{}", finished.stderr);
+    }
+    let truth = oracle::truth(&[&file]);
+    assert_eq!(finished.json()["records"], truth["records"]);
+    assert_eq!(truth["records"]["malformed"], 3);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use proptest::prelude::*;
 
 use super::*;
+use crate::aggregate::tests::aggregate;
 use crate::gzip::tests::pack;
 
 /// What was delivered, as texts: documents as they are, problems as `!code`.
@@ -347,4 +348,63 @@ proptest! {
         prop_assert_eq!(&in_ranges, &whole);
         prop_assert_eq!(&in_memory, &whole);
     }
+}
+
+#[test]
+fn the_hash_is_that_of_the_unpacked_text() {
+    let limits = FileLimits { hash: true, max_record: 100, ..FileLimits::default() };
+    let hex = |input: &[u8]| {
+        let sha256 = pieces_of(input, &limits).1.sha256;
+        sha256.map(|hash| hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    };
+    // As `sha256sum` has them.
+    let list = b"{\"Records\":[{\"a\":1}]}";
+    let expected = "be551173fd71e97112f4e86eb557d0dca00fd850587869ea4688a34d35bc121c";
+    assert_eq!(hex(list).as_deref(), Some(expected));
+    assert_eq!(hex(&pack(list)).as_deref(), Some(expected));
+    let halves = [pack(&list[..9]), pack(&list[9..])].concat();
+    assert_eq!(hex(&halves).as_deref(), Some(expected));
+    let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    assert_eq!(hex(b"").as_deref(), Some(empty));
+
+    // Whatever is skipped is hashed, in lines and in documents.
+    let large = "x".repeat(5 << 20);
+    for text in [
+        format!("{{\"a\":\"{large}\"}}\n{{}}\n"),
+        format!("[{{\"a\":\"{large}\"}},{{}}]"),
+        format!("{large}\n{{}}\n"),
+        format!("{{\"a\":{large}"),
+        "\u{feff}{}\r\n{".to_owned(),
+        "\u{f3}\n".to_owned(),
+    ] {
+        use sha2::Digest as _;
+        let expected: [u8; 32] = sha2::Sha256::digest(&text).into();
+        assert_eq!(pieces_of(text.as_bytes(), &limits).1.sha256, Some(expected));
+    }
+
+    // Of half a file there is no hash, and none that nobody asked for.
+    let packed = pack(list);
+    assert_eq!(hex(&packed[..packed.len() - 9]), None);
+    assert_eq!(pieces_of(&list[..], &FileLimits::default()).1.sha256, None);
+}
+
+#[test]
+fn an_aggregate_is_one_document() {
+    let whole = aggregate(&["{\"a\":1}\n{\"b\":2}\n", "{\"c\":3}"]);
+    for file in [whole.clone(), pack(&whole)] {
+        let mut documents = Vec::new();
+        let report = read_records(&*file, &FileLimits::default(), &mut |piece| match piece {
+            Piece::Document { bytes, offset: 0 } => documents.push(bytes.to_vec()),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(documents, std::slice::from_ref(&whole));
+        assert!(report.whole && report.notes.is_empty());
+    }
+    let limits = FileLimits { max_record: whole.len() - 1, hash: true, ..FileLimits::default() };
+    let (found, report) = pieces_of(&*whole, &limits);
+    assert_eq!(found, ["!too_large"]);
+    assert!(!report.whole && report.sha256.is_some());
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&whole).unwrap();
+    assert_eq!(plan_chunks(&file, bytes(whole.len()), 10), None);
 }

@@ -131,7 +131,7 @@ fn announce(keys: &[&str]) -> String {
 }
 
 fn gzip(text: &[u8]) -> Vec<u8> {
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     packer.write_all(text).unwrap();
     packer.finish().unwrap()
 }
@@ -340,7 +340,8 @@ async fn what_the_quarantine_has_no_room_for_is_left_as_a_whole() {
     assert_eq!(annex.kept(), []);
 }
 
-#[tokio::test(start_paused = true)]
+/// In real time: a thread at work keeps paused time from going on.
+#[tokio::test]
 async fn a_stop_gives_up_at_once() {
     let (_folder, path) = folder();
     let annex = Annex::open(&path);
@@ -386,7 +387,7 @@ impl Read for Endless {
     }
 }
 
-/// In real time: a thread that waits for room would keep paused time from going on.
+/// In real time, for the same reason.
 #[tokio::test]
 async fn while_nothing_can_be_committed_reading_stands_still() {
     const RECORDS: u64 = 200_000;

@@ -70,7 +70,7 @@ impl Client {
     }
 
     async fn iterator(&mut self, shard: &str, kind: &str, more: Value) -> String {
-        let answer = self.ask("GetShardIterator", iterator_request(shard, kind, more)).await;
+        let answer = self.ask("GetShardIterator", iterator_request(shard, kind, &more)).await;
         answer["ShardIterator"].as_str().unwrap().to_owned()
     }
 
@@ -114,7 +114,7 @@ impl Got {
     }
 }
 
-fn iterator_request(shard: &str, kind: &str, more: Value) -> Value {
+fn iterator_request(shard: &str, kind: &str, more: &Value) -> Value {
     let mut request = json!({"StreamName": "events", "ShardId": shard, "ShardIteratorType": kind});
     request.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
     request
@@ -160,10 +160,10 @@ async fn records_come_in_the_order_in_which_they_were_put_from_any_place() {
     assert_eq!(client.get_from(FIRST, "AT_TIMESTAMP", at(0)).await, ["a", "b"]);
     assert_eq!(client.get_from(FIRST, "AT_TIMESTAMP", at(1)).await, ["b"]);
     assert!(client.get_from(FIRST, "AT_TIMESTAMP", at(20)).await.is_empty());
-    let refused = client.refused("GetShardIterator", iterator_request(FIRST, "AT_TIMESTAMP", at(21))).await;
+    let refused = client.refused("GetShardIterator", iterator_request(FIRST, "AT_TIMESTAMP", &at(21))).await;
     assert_eq!(refused, (400, "InvalidArgumentException".to_owned()));
     let made_up = json!({"StartingSequenceNumber": "4".repeat(56)});
-    let request = iterator_request(FIRST, "AT_SEQUENCE_NUMBER", made_up);
+    let request = iterator_request(FIRST, "AT_SEQUENCE_NUMBER", &made_up);
     assert_eq!(client.refused("GetShardIterator", request).await.1, "InvalidArgumentException");
 }
 
@@ -267,7 +267,7 @@ async fn a_closed_shard_ends_and_stays_listed_until_its_retention_has_passed() {
     scene.clock.advance(3_601);
     let list = scene.client.ask("ListShards", json!({"StreamName": "events"})).await;
     assert_eq!(list["Shards"].as_array().unwrap().len(), 2);
-    let request = iterator_request(FIRST, "TRIM_HORIZON", json!({}));
+    let request = iterator_request(FIRST, "TRIM_HORIZON", &json!({}));
     assert_eq!(scene.client.refused("GetShardIterator", request).await.1, "ResourceNotFoundException");
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use dormouse_simulate::s3::{S3Double, S3Options};
 use dormouse_tests::aws;
 use dormouse_tests::ministack::MiniStack;
@@ -47,7 +48,10 @@ impl Place {
 
     async fn bucket(&self) -> Bucket {
         let name = fresh("bucket");
-        self.client.create_bucket().bucket(&name).send().await.unwrap();
+        let place = BucketLocationConstraint::EuWest1;
+        let place = CreateBucketConfiguration::builder().location_constraint(place).build();
+        let create = self.client.create_bucket().bucket(&name).create_bucket_configuration(place);
+        create.send().await.unwrap();
         Bucket { client: self.client.clone(), name }
     }
 }
