@@ -72,7 +72,7 @@ impl Historian {
     }
 
     async fn start(&self, request: BackfillRequest) -> Result<JobHandle, NotStarted> {
-        request.check(self.clock.now_seconds()).map_err(refused)?;
+        request.check(self.clock.now_seconds()).map_err(|error| refused(&error))?;
         let store = match (&request.bucket, &request.local) {
             (Some(bucket), _) => self.bucket(bucket, &request).await?,
             (None, Some(folder)) => folder_store(folder)?,
@@ -84,7 +84,7 @@ impl Historian {
         let started = self.jobs.start(request, store, intake, decoder, &*self.clock);
         started.map_err(|error| match error {
             StartError::Busy(id) => NotStarted::Busy(id),
-            StartError::Request(error) => refused(error),
+            StartError::Request(error) => refused(&error),
         })
     }
 
@@ -93,10 +93,10 @@ impl Historian {
         bucket: &str,
         request: &BackfillRequest,
     ) -> Result<Arc<dyn ObjectStore>, NotStarted> {
-        let allowed = self.config.allowed().map_err(refused)?;
+        let allowed = self.config.allowed().map_err(|error| refused(&error))?;
         let root = ObjectName::new(bucket, request.root());
         if !self.config.buckets.is_empty() && !allowed.allows(&root) {
-            return Err(refused(format!("{root} is not among [history] buckets: {allowed}")));
+            return Err(refused(&format!("{root} is not among [history] buckets: {allowed}")));
         }
         let sdk = match dormouse_aws::load_config(&self.aws).await {
             Err(ConfigError::NoRegion) => {
@@ -105,7 +105,7 @@ impl Historian {
             }
             loaded => loaded,
         };
-        let objects = S3Objects::new(&sdk.map_err(refused)?);
+        let objects = S3Objects::new(&sdk.map_err(|error| refused(&error))?);
         Ok(match request.bandwidth.and_then(NonZeroU64::new) {
             Some(bound) => Arc::new(objects.with_bandwidth(Arc::new(Bandwidth::new(bound)))),
             None => Arc::new(objects),
@@ -113,18 +113,18 @@ impl Historian {
     }
 }
 
-fn refused(reason: impl ToString) -> NotStarted {
+fn refused(reason: &(impl ToString + ?Sized)) -> NotStarted {
     NotStarted::Refused(reason.to_string())
 }
 
 fn folder_store(folder: &Path) -> Result<Arc<dyn ObjectStore>, NotStarted> {
     // What a relative path means is different for whoever asks and whoever reads.
     if !folder.is_absolute() {
-        return Err(refused(format!("local: {:?} must begin at the root", folder.display().to_string())));
+        return Err(refused(&format!("local: {:?} must begin at the root", folder.display().to_string())));
     }
     let objects = FolderObjects::new(folder);
     let objects =
-        objects.map_err(|error| refused(format!("local: {:?}: {error}", folder.display().to_string())))?;
+        objects.map_err(|error| refused(&format!("local: {:?}: {error}", folder.display().to_string())))?;
     Ok(Arc::new(objects))
 }
 

@@ -4,7 +4,7 @@
 //! a pipeline of its own; if somebody holds it, that one is asked over its API, and has to show by its store's id that
 //! it is the right one. So both never happen at once, however the two are started.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +54,7 @@ pub(crate) fn backfill(args: &BackfillArgs, cli: &Cli, screen: Screen) -> anyhow
 /// Whoever does the work.
 enum Worker {
     /// The instance that holds the store.
-    Instance(Instance),
+    Instance(Box<Instance>),
     /// This process.
     Alone(Box<Alone>),
 }
@@ -101,7 +101,7 @@ fn choose(args: &BackfillArgs, cli: &Cli, runtime: &Runtime) -> anyhow::Result<W
 }
 
 /// Whether this is the instance that writes to the store.
-fn hold_against(asked: &Instance, path: &PathBuf, holder: &str) -> anyhow::Result<()> {
+fn hold_against(asked: &Instance, path: &Path, holder: &str) -> anyhow::Result<()> {
     let path_said = path.display();
     let mine = Reader::open(path)?.id()?;
     let theirs = asked.store_id().with_context(|| {
@@ -136,7 +136,7 @@ fn instance(args: &BackfillArgs, asked: Instance) -> anyhow::Result<Worker> {
             .into());
         }
     }
-    Ok(Worker::Instance(asked))
+    Ok(Worker::Instance(Box::new(asked)))
 }
 
 /// What is asked for. Whoever does the work fills in its own pace where none is given.
