@@ -13,21 +13,18 @@ use anyhow::Context;
 use dormouse_aws::AwsOptions;
 use dormouse_cloudtrail::{Decoder, Limits};
 use dormouse_model::{Clock, WallClock};
-use dormouse_pipeline::{
-    LiveView, OnPoison, Pipeline, PipelineError, PipelineIntake, PipelineOptions, Progress,
-};
-use dormouse_server::{Instance, Lifecycle, Server, SourceState, SourceStates, Stage};
-use dormouse_sources::SourceError;
-use dormouse_sources::sqs::{SourceSummary, SqsOptions, SqsSource};
+use dormouse_pipeline::{LiveView, Pipeline, PipelineError, PipelineOptions, Progress};
+use dormouse_server::{Instance, Lifecycle, Server, SourceStates, Stage};
 use dormouse_store::{Readers, SqliteOptions, SqliteStore, Store, Totals};
 use prometheus::Registry;
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::seconds;
-use crate::config::{self, Config, SourceConfig, SourceKind};
+use crate::config::Config;
+use crate::supervisor::{Intakes, Supervised, Supervisor};
 
 /// What the last commit and the last fold may take beyond the grace of the sources.
 const FINISH_GRACE: Duration = Duration::from_secs(30);
@@ -48,7 +45,7 @@ impl Default for Surroundings {
     }
 }
 
-/// An instance at work. Ends when [stopping](Self::stopping) is cancelled, or when something fails for good.
+/// An instance at work. Ends when [stopping](Self::stopping) is cancelled, or when its pipeline fails for good.
 pub(crate) struct RunningInstance {
     /// Where its server listens, if it has one.
     pub(crate) url: Option<String>,
@@ -66,7 +63,7 @@ pub(crate) struct RunningInstance {
 /// What has to be waited for, in the order of the stop.
 struct Parts {
     lifecycle: Arc<Lifecycle>,
-    sources: Sources,
+    sources: Supervised,
     pipeline: JoinHandle<Result<Totals, PipelineError>>,
     pipeline_stop: CancellationToken,
     server: Option<ServerTask>,
@@ -104,12 +101,20 @@ impl RunningInstance {
         let server_stop = CancellationToken::new();
         let server = ServerTask::start(config, &instance, &server_stop).await?;
         let url = server.as_ref().map(|server| server.url.clone());
-        let intakes = Intakes::of(&pipeline);
+        let supervisor = Supervisor {
+            states: Arc::clone(&instance.sources),
+            aws,
+            clock: Arc::clone(&instance.clock),
+            intakes: Intakes::of(&pipeline),
+            checkpoints: pipeline.checkpoints(),
+            stop: stopping.clone(),
+            grace: config.ingest.shutdown_grace,
+        };
         let pipeline_stop = CancellationToken::new();
         let pipeline = watch_over(pipeline, pipeline_stop.clone(), stopping.clone());
         let parts = Parts {
             lifecycle: Arc::clone(&instance.lifecycle),
-            sources: Sources::default(),
+            sources: supervisor.start(&config.sources),
             pipeline,
             pipeline_stop,
             server,
@@ -118,37 +123,8 @@ impl RunningInstance {
             store,
         };
         let Instance { view, progress, sources, lifecycle, .. } = instance;
-        let mut running = Self { url, view, progress, sources, stopping, parts };
-        for source in &config.sources {
-            if let Err(error) = running.start_source(source, &intakes, &aws).await {
-                // What has been started already ends in order; the first error is the one to tell.
-                let _ = running.stop().await;
-                return Err(error);
-            }
-        }
         lifecycle.enter(Stage::Running);
-        Ok(running)
-    }
-
-    async fn start_source(
-        &mut self,
-        config: &SourceConfig,
-        intakes: &Intakes,
-        aws: &AwsOptions,
-    ) -> anyhow::Result<()> {
-        let SourceKind::Sqs = config.kind;
-        let source = make_source(config, aws).await?;
-        self.sources.add(SourceState {
-            name: config.name.clone(),
-            kind: "sqs",
-            health: source.health(),
-            stats: source.stats(),
-        });
-        report_queue(&source, &config.name).await;
-        let intake = Arc::new(intakes.of_policy(config.on_poison));
-        let (name, stop, grace) = (config.name.clone(), self.stopping.clone(), self.parts.grace);
-        self.parts.sources.tasks.spawn(async move { (name, source.run(intake, stop, grace).await) });
-        Ok(())
+        Ok(Self { url, view, progress, sources, stopping, parts })
     }
 
     /// Begins the drain and waits for its end.
@@ -168,11 +144,9 @@ impl RunningInstance {
                 lifecycle.enter(Stage::Draining);
             })
         };
-        let sources_ended = sources.wait(&stopping).await;
+        sources.wait().await;
         // An instance without sources works until it is asked to stop.
-        if sources_ended.is_ok() {
-            stopping.cancelled().await;
-        }
+        stopping.cancelled().await;
         pipeline_stop.cancel();
         let totals = finish(pipeline, grace).await;
         drain.abort();
@@ -183,7 +157,6 @@ impl RunningInstance {
         }
         view.close();
         drop(store);
-        sources_ended?;
         totals
     }
 }
@@ -258,102 +231,6 @@ async fn open_pipeline(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result
         Ok((Pipeline::open(Arc::clone(&store), decoder, clock, options)?, store))
     };
     tokio::task::spawn_blocking(open).await?
-}
-
-/// The ways into the pipeline, taken before it runs.
-struct Intakes {
-    quarantine: PipelineIntake,
-    redrive: PipelineIntake,
-}
-
-impl Intakes {
-    fn of(pipeline: &Pipeline) -> Self {
-        Self {
-            quarantine: pipeline.intake(OnPoison::Quarantine),
-            redrive: pipeline.intake(OnPoison::Redrive),
-        }
-    }
-
-    fn of_policy(&self, on_poison: config::OnPoison) -> PipelineIntake {
-        match on_poison {
-            config::OnPoison::Quarantine => self.quarantine.clone(),
-            config::OnPoison::Redrive => self.redrive.clone(),
-        }
-    }
-}
-
-async fn make_source(config: &SourceConfig, aws: &AwsOptions) -> anyhow::Result<SqsSource> {
-    let mut options = SqsOptions::new(config.name.clone(), config.queue_url.clone());
-    options.max_pollers = config.max_pollers;
-    options.visibility_timeout = config.visibility_timeout;
-    options.wait_time = config.wait_time;
-    let of_queue = || options.region().map(|region| region.to_string());
-    let region = config.region.clone().or_else(of_queue).or_else(|| aws.region.clone());
-    let endpoint_url = config.endpoint_url.clone().or_else(|| aws.endpoint_url.clone());
-    let aws = AwsOptions { region, endpoint_url, ..aws.clone() };
-    let sdk = dormouse_aws::load_config(&aws).await.with_context(|| format!("source {}", config.name))?;
-    Ok(SqsSource::new(&aws_sdk_sqs::Client::new(&sdk), options))
-}
-
-type SourceTask = Result<SourceSummary, SourceError>;
-
-/// The sources at work. One that fails for good stops the process: without it, silence would be mistaken for peace.
-#[derive(Default)]
-struct Sources {
-    tasks: JoinSet<(String, SourceTask)>,
-}
-
-impl Sources {
-    /// Waits for all of them; the first failure stops the others.
-    async fn wait(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
-        let mut outcome = Ok(());
-        while let Some(ended) = self.tasks.join_next().await {
-            let failure = match ended {
-                Ok((name, Ok(summary))) => {
-                    report_end(&name, &summary);
-                    continue;
-                }
-                Ok((_, Err(error))) => anyhow::Error::from(error),
-                Err(panic) => anyhow::Error::from(panic),
-            };
-            stop.cancel();
-            outcome = outcome.and(Err(failure));
-        }
-        outcome
-    }
-}
-
-/// Says what the queue looks like; a wrong queue is told at once, but may be mended while running.
-async fn report_queue(source: &SqsSource, name: &str) {
-    match source.check().await {
-        Ok(facts) => {
-            tracing::info!(
-                source = name,
-                waiting = facts.waiting,
-                in_flight = facts.in_flight,
-                "the queue answers"
-            );
-            if !facts.has_redrive_policy {
-                tracing::warn!(
-                    source = name,
-                    "the queue has no redrive policy: messages that cannot be decoded come back for ever \
-                     once the quarantine is full"
-                );
-            }
-        }
-        Err(error) => tracing::error!(source = name, "{error}"),
-    }
-}
-
-fn report_end(name: &str, summary: &SourceSummary) {
-    tracing::info!(
-        source = name,
-        received = summary.received,
-        deleted = summary.deleted,
-        left = summary.left,
-        unacknowledged = summary.unacknowledged,
-        "the source has ended"
-    );
 }
 
 /// Runs the pipeline; if it ends by itself, everything stops.

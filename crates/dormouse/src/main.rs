@@ -8,6 +8,7 @@ mod exit;
 mod instance;
 mod logging;
 mod show;
+mod supervisor;
 
 use std::process::ExitCode;
 

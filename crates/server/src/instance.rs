@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use dormouse_model::{Clock, EventTime};
 use dormouse_pipeline::{Control, LiveView, Progress};
 use dormouse_sources::health::SourceHealth;
+use dormouse_sources::kinesis::KinesisStats;
 use dormouse_sources::sqs::SqsStats;
 use tokio::sync::watch;
 
@@ -71,22 +72,80 @@ impl Lifecycle {
 pub struct SourceState {
     /// Its name in the configuration.
     pub name: String,
-    /// What it is: `sqs`.
-    pub kind: &'static str,
     /// What works and what does not.
     pub health: watch::Receiver<SourceHealth>,
-    /// Its counters and gauges.
-    pub stats: Arc<SqsStats>,
+    /// Its counters and gauges. They begin anew when it is made anew.
+    pub stats: SourceStats,
+    /// Why it is not at work now; `None` while it is.
+    pub failure: Option<SourceFailure>,
 }
 
-/// The sources that have been started, in that order.
+/// The counters and gauges of a source, by what it is.
+#[derive(Clone, Debug)]
+pub enum SourceStats {
+    /// An SQS queue.
+    Sqs(Arc<SqsStats>),
+    /// A Kinesis stream.
+    Kinesis(Arc<KinesisStats>),
+}
+
+impl SourceStats {
+    /// What the source is, as the configuration names it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Sqs(_) => "sqs",
+            Self::Kinesis(_) => "kinesis",
+        }
+    }
+
+    /// The numbers of a queue.
+    pub fn queue(&self) -> Option<&SqsStats> {
+        match self {
+            Self::Sqs(stats) => Some(stats),
+            Self::Kinesis(_) => None,
+        }
+    }
+
+    /// The numbers of a stream.
+    pub fn stream(&self) -> Option<&KinesisStats> {
+        match self {
+            Self::Sqs(_) => None,
+            Self::Kinesis(stats) => Some(stats),
+        }
+    }
+}
+
+/// Why a source is not at work although nobody asked it to stop. It is tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFailure {
+    /// What a person can do. Told to everybody, so nothing in it comes from elsewhere.
+    pub advice: &'static str,
+    /// What happened, in full.
+    pub detail: String,
+    /// When.
+    pub at: EventTime,
+}
+
+/// The sources, in the order in which they were first shown.
 #[derive(Debug, Default)]
 pub struct SourceStates(RwLock<Vec<SourceState>>);
 
 impl SourceStates {
-    /// Shows one more.
-    pub fn add(&self, source: SourceState) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).push(source);
+    /// Shows a source, in place of an earlier one of its name.
+    pub fn show(&self, source: SourceState) {
+        let mut sources = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        match sources.iter_mut().find(|known| known.name == source.name) {
+            Some(known) => *known = source,
+            None => sources.push(source),
+        }
+    }
+
+    /// Shows that the source of this name has failed.
+    pub fn fail(&self, name: &str, failure: SourceFailure) {
+        let mut sources = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = sources.iter_mut().find(|known| known.name == name) {
+            known.failure = Some(failure);
+        }
     }
 
     /// All of them.
@@ -98,6 +157,28 @@ impl SourceStates {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_source_that_is_made_anew_takes_its_own_place() {
+        let state = |name: &str, stats| SourceState {
+            name: name.into(),
+            health: watch::channel(SourceHealth::default()).1,
+            stats,
+            failure: None,
+        };
+        let states = SourceStates::default();
+        states.show(state("one", SourceStats::Sqs(Arc::default())));
+        states.show(state("two", SourceStats::Kinesis(Arc::default())));
+        let failure = SourceFailure { advice: "do", detail: "why".into(), at: EventTime::default() };
+        states.fail("one", failure.clone());
+        states.fail("nobody", failure);
+        let seen = |states: &SourceStates| -> Vec<(String, bool)> {
+            states.all().into_iter().map(|state| (state.name, state.failure.is_some())).collect()
+        };
+        assert_eq!(seen(&states), [("one".to_owned(), true), ("two".to_owned(), false)]);
+        states.show(state("one", SourceStats::Sqs(Arc::default())));
+        assert_eq!(seen(&states), [("one".to_owned(), false), ("two".to_owned(), false)]);
+    }
 
     #[test]
     fn a_life_only_moves_on() {

@@ -35,7 +35,7 @@ mod server;
 mod tests;
 
 pub use auth::{Token, TokenError};
-pub use instance::{Instance, Lifecycle, SourceState, SourceStates, Stage};
+pub use instance::{Instance, Lifecycle, SourceFailure, SourceState, SourceStates, SourceStats, Stage};
 pub use options::{Limits, ServerError, ServerOptions};
 pub use problem::ProblemDocument;
 pub use server::Server;

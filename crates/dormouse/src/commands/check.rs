@@ -4,8 +4,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::config::{Config, HttpConfig};
+use dormouse_pipeline::view::Declared;
+use dormouse_sources::kinesis::Start;
+
+use crate::config::{Config, HistoryConfig, HttpConfig, SourceConfig, SourceKind};
 use crate::show::say;
+use crate::show::words::{bytes, counted, size};
 
 /// The configuration was read and checked already; says what it amounts to.
 pub(crate) fn check(config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
@@ -14,13 +18,17 @@ pub(crate) fn check(config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
     say(&format!("store     {}", config.store.path.display()))?;
     say(&format!("http      {}", http(&config.http)?))?;
     for source in &config.sources {
-        say(&format!("source    {}: sqs {}", source.name, source.queue_url))?;
+        say(&format!("source    {}", in_words(source)))?;
     }
     if config.sources.is_empty() {
         say("source    none: `dormouse run` needs at least one [[sources]]")?;
     }
     say(&format!("in use    {}", table.in_use_names().join(", ")))?;
     say(&format!("idle      after {}", in_days(config.verdicts.idle_after)))?;
+    say(&format!("history   {}", history(&config.history)))?;
+    for declared in &config.history.declared() {
+        say(&format!("declared  {}", declaration(declared)))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -36,6 +44,52 @@ fn http(config: &HttpConfig) -> anyhow::Result<String> {
         (None, false) => "this machine only, without a token",
     };
     Ok(format!("http://{}: {who}", options.listen))
+}
+
+/// What a source is, and what it may do.
+fn in_words(source: &SourceConfig) -> String {
+    let name = &source.name;
+    match &source.kind {
+        SourceKind::Sqs(queue) => {
+            let objects = match queue.buckets.as_slice() {
+                [] => "announced objects are not read".to_owned(),
+                buckets => format!("announced objects are read from {}", buckets.join(", ")),
+            };
+            format!("{name}: sqs {}; {objects}", queue.queue_url)
+        }
+        SourceKind::Kinesis(stream) => {
+            let start = match stream.start {
+                Start::Latest => "the newest record".to_owned(),
+                Start::TrimHorizon => "the oldest record".to_owned(),
+                Start::Timestamp(time) => time.to_string(),
+            };
+            format!(
+                "{name}: kinesis {}; the first time from {start} on, then from where it stopped",
+                stream.stream
+            )
+        }
+    }
+}
+
+fn history(history: &HistoryConfig) -> String {
+    let objects = counted(size(history.concurrency), "object");
+    let bandwidth = match history.bandwidth {
+        Some(bandwidth) => format!("at most {} a second", bytes(bandwidth)),
+        None => "as fast as it goes".to_owned(),
+    };
+    let buckets = match history.buckets.as_slice() {
+        [] => "any bucket that may be read".to_owned(),
+        buckets => buckets.join(", "),
+    };
+    format!("{objects} at once, {bandwidth}, from {buckets}")
+}
+
+fn declaration(declared: &Declared) -> String {
+    let list =
+        |names: Vec<String>, all: &str| if names.is_empty() { all.to_owned() } else { names.join(", ") };
+    let accounts = list(declared.accounts.iter().map(ToString::to_string).collect(), "all accounts");
+    let regions = list(declared.regions.iter().map(ToString::to_string).collect(), "all Regions");
+    format!("complete from {} until {}: {accounts} in {regions}", declared.span.from, declared.span.until)
 }
 
 /// Whole days as such: "90d", not "2months 29days 2h 52m 48s".

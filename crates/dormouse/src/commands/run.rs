@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dormouse_pipeline::{LiveView, Progress};
-use dormouse_server::SourceStates;
+use dormouse_server::{SourceStates, SourceStats};
 use dormouse_store::Totals;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
@@ -74,15 +74,11 @@ async fn report(view: Arc<LiveView>, progress: Arc<Progress>, sources: Arc<Sourc
             "progress"
         );
         for source in sources.all() {
-            let stats = &source.stats;
-            tracing::info!(
-                source = source.name,
-                received = stats.received.get(),
-                deleted = stats.deleted.get(),
-                in_flight = stats.in_flight.get(),
-                pollers = stats.pollers.get(),
-                "source"
-            );
+            let numbers = match &source.stats {
+                SourceStats::Sqs(stats) => stats.to_string(),
+                SourceStats::Kinesis(stats) => stats.to_string(),
+            };
+            tracing::info!(source = source.name, failed = source.failure.is_some(), "{numbers}");
         }
     }
 }

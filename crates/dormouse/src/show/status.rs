@@ -1,7 +1,7 @@
 //! How an instance or a store is doing.
 
 use dormouse_pipeline::view::RecordsDocument;
-use dormouse_server::api::{InstanceDocument, SourceDocument};
+use dormouse_server::api::{InstanceDocument, SourceDocument, StreamDocument};
 
 use super::lines::Lines;
 use super::say;
@@ -74,19 +74,30 @@ fn process(instance: &InstanceDocument, screen: Screen) -> std::io::Result<()> {
         for trouble in &source.trouble {
             line("  trouble", trouble)?;
         }
-        line(
-            "  messages",
-            &format!(
-                "{} received ({} again), {} deleted, {} left, {} in flight",
-                count(source.received),
-                count(source.redelivered),
-                count(source.deleted),
-                count(source.left),
-                count(source.in_flight)
-            ),
-        )?;
+        let (name, value) = numbers(source);
+        line(name, &value)?;
     }
     Ok(())
+}
+
+/// What a source has done, in one line.
+fn numbers(source: &SourceDocument) -> (&'static str, String) {
+    let SourceDocument { received, left, in_flight, .. } = *source;
+    let (received, left, in_flight) = (count(received), count(left), count(in_flight));
+    if let Some(stream) = &source.stream {
+        let StreamDocument { acknowledged, shards_open, shards_reading, behind_seconds, .. } = stream;
+        let value = format!(
+            "{received} received, {} acknowledged, {left} left; {} open, {} being read, {behind_seconds:.0} s behind",
+            count(*acknowledged),
+            counted(*shards_open, "shard"),
+            count(*shards_reading),
+        );
+        return ("  records", value);
+    }
+    let [again, deleted] = [source.redelivered, source.deleted].map(|number| count(number.unwrap_or(0)));
+    let value =
+        format!("{received} received ({again} again), {deleted} deleted, {left} left, {in_flight} in flight");
+    ("  messages", value)
 }
 
 /// How far behind the latest events are.

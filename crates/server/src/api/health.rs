@@ -2,6 +2,7 @@
 //!
 //! Both are answered without a token, so they name sources and kinds of errors, and no text that AWS or a caller wrote.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -28,7 +29,7 @@ pub struct ReadinessDocument {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
     /// A stable code: `starting`, `draining`, `stopped`, `commits_paused`, `source_starting`, `source_stopped`,
-    /// `source_trouble`.
+    /// `source_trouble`, `source_failed`.
     pub code: String,
     /// The source, for codes that begin with `source_`.
     pub source: Option<String>,
@@ -79,18 +80,29 @@ pub(crate) fn reasons(instance: &Instance) -> Vec<Reason> {
 }
 
 fn reasons_of(source: &SourceState) -> Vec<Reason> {
-    let health = source.health.borrow();
     let mut reasons = Vec::new();
     let mut add = |code: &str, detail: String| {
         reasons.push(Reason { code: code.into(), source: Some(source.name.clone()), detail });
     };
+    // Its health is that of a source which is no more.
+    if let Some(failure) = &source.failure {
+        add("source_failed", format!("not at work, and tried again by itself: {}", failure.advice));
+        return reasons;
+    }
+    let health = source.health.borrow();
     match health.phase {
         Phase::Starting => add("source_starting", "no receive has been answered yet".into()),
         Phase::Running => {}
         Phase::Draining | Phase::Stopped => add("source_stopped", "no longer receiving".into()),
     }
     for (work, trouble) in &health.troubles {
-        add("source_trouble", format!("{} does not work: {}", work.name(), trouble.failure.class.name()));
+        let class = trouble.failure.class.name();
+        // What was put together may name what a stranger chose.
+        let advice = match &trouble.advice {
+            Cow::Borrowed(advice) => format!("; {advice}"),
+            Cow::Owned(_) => String::new(),
+        };
+        add("source_trouble", format!("{} does not work: {class}{advice}", work.name()));
     }
     reasons
 }

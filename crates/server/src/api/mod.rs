@@ -13,7 +13,7 @@ use serde::Serialize;
 
 pub use health::{ReadinessDocument, Reason};
 pub use quarantine::{OutcomeDocument, QuarantinePage};
-pub use status::{InstanceDocument, InstanceStatus, SourceDocument};
+pub use status::{InstanceDocument, InstanceStatus, SourceDocument, StreamDocument};
 
 use crate::problem::{Code, Problem};
 

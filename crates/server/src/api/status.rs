@@ -6,11 +6,16 @@ use axum::extract::State;
 use axum::response::Response;
 use dormouse_model::EventTime;
 use dormouse_pipeline::view::StatusDocument;
+use dormouse_sources::Count;
+use dormouse_sources::health::Trouble;
+use dormouse_sources::kinesis::KinesisStats;
+use dormouse_sources::sqs::SqsStats;
 use serde::{Deserialize, Serialize};
 
 use super::health::{self, Reason};
 use super::{encode, json};
-use crate::instance::{Instance, SourceState};
+use crate::instance::{Instance, SourceState, SourceStats};
+use crate::metrics::number;
 use crate::problem::Problem;
 use crate::routes::App;
 
@@ -53,32 +58,53 @@ pub struct InstanceDocument {
     pub sources: Vec<SourceDocument>,
 }
 
-/// How a source fares. Messages, unless another unit is named.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How a source fares. Messages of a queue or records of a stream, unless another unit is named.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceDocument {
     /// Its name in the configuration.
     pub name: String,
-    /// What it is: `sqs`.
+    /// What it is: `sqs` or `kinesis`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// `starting`, `running`, `draining` or `stopped`.
+    /// `starting`, `running`, `draining`, `stopped`, or `failed` while it waits to be tried again.
     pub state: String,
-    /// What does not work, in words.
+    /// What does not work, in words, and what to do about it.
     pub trouble: Vec<String>,
     /// Delivered, redeliveries included.
     pub received: u64,
-    /// Came again while an earlier copy was in flight.
-    pub redelivered: u64,
-    /// Deleted after their commit.
-    pub deleted: u64,
     /// Left to come back or to go to the redrive policy.
     pub left: u64,
-    /// Received and neither deleted nor left.
+    /// Received and neither acknowledged nor left; of a stream in batches.
     pub in_flight: u64,
-    /// Committed and not yet deleted.
-    pub undeleted: u64,
-    /// Tasks that receive now.
-    pub pollers: u64,
+    /// Came again while an earlier copy was in flight; null for a stream.
+    pub redelivered: Option<u64>,
+    /// Deleted after their commit; null for a stream.
+    pub deleted: Option<u64>,
+    /// Committed and not yet deleted; null for a stream.
+    pub undeleted: Option<u64>,
+    /// Tasks that receive now; null for a stream.
+    pub pollers: Option<u64>,
+    /// What only a stream has; null for a queue.
+    pub stream: Option<StreamDocument>,
+}
+
+/// How a stream is read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StreamDocument {
+    /// Records that were acknowledged.
+    pub acknowledged: u64,
+    /// Bytes of the records that were received.
+    pub received_bytes: u64,
+    /// Seconds by which the slowest shard is behind the stream's newest records.
+    pub behind_seconds: f64,
+    /// Shards that still take records.
+    pub shards_open: u64,
+    /// Shards that are being read.
+    pub shards_reading: u64,
+    /// Shards that were read to their end and are still listed.
+    pub shards_finished: u64,
+    /// Reads that were refused for their pace.
+    pub throttled: u64,
 }
 
 /// The status document.
@@ -116,19 +142,45 @@ impl InstanceDocument {
 impl SourceDocument {
     fn of(source: &SourceState) -> Self {
         let health = source.health.borrow();
-        let stats = &source.stats;
+        let troubles = health.troubles.values();
+        let trouble = |trouble: &Trouble| format!("{}; {}", trouble.failure, trouble.advice);
+        let (state, trouble) = match &source.failure {
+            Some(failure) => ("failed", vec![format!("{}; {}", failure.detail, failure.advice)]),
+            None => (health.phase.name(), troubles.map(trouble).collect()),
+        };
+        let common = match &source.stats {
+            SourceStats::Sqs(stats) => [&stats.received, &stats.left, &stats.in_flight],
+            SourceStats::Kinesis(stats) => [&stats.received, &stats.left, &stats.in_flight],
+        };
+        let [received, left, in_flight] = common.map(Count::get);
+        let of_queue = |field: fn(&SqsStats) -> &Count| source.stats.queue().map(|stats| field(stats).get());
         Self {
             name: source.name.clone(),
-            kind: source.kind.into(),
-            state: health.phase.name().into(),
-            trouble: health.troubles.values().map(|trouble| trouble.failure.to_string()).collect(),
-            received: stats.received.get(),
-            redelivered: stats.redelivered.get(),
-            deleted: stats.deleted.get(),
-            left: stats.left.get(),
-            in_flight: stats.in_flight.get(),
-            undeleted: stats.undeleted.get(),
-            pollers: stats.pollers.get(),
+            kind: source.stats.kind().into(),
+            state: state.into(),
+            trouble,
+            received,
+            left,
+            in_flight,
+            redelivered: of_queue(|stats| &stats.redelivered),
+            deleted: of_queue(|stats| &stats.deleted),
+            undeleted: of_queue(|stats| &stats.undeleted),
+            pollers: of_queue(|stats| &stats.pollers),
+            stream: source.stats.stream().map(StreamDocument::of),
+        }
+    }
+}
+
+impl StreamDocument {
+    fn of(stats: &KinesisStats) -> Self {
+        Self {
+            acknowledged: stats.acknowledged.get(),
+            received_bytes: stats.received_bytes.get(),
+            behind_seconds: number(stats.behind_millis.get()) / 1_000.0,
+            shards_open: stats.shards_open.get(),
+            shards_reading: stats.shards_reading.get(),
+            shards_finished: stats.shards_finished.get(),
+            throttled: stats.throttled.get(),
         }
     }
 }

@@ -65,7 +65,7 @@ pub(crate) const SOURCE_UP: Definition =
     define("dormouse_source_up", "1 if the source receives and nothing is wrong with it.", SOURCE);
 pub(crate) const SOURCE_RECEIVED: Definition = define(
     "dormouse_source_received_total",
-    "Messages delivered by the source, redeliveries included.",
+    "Messages of a queue or records of a stream that were delivered, those that came again included.",
     SOURCE,
 );
 pub(crate) const SOURCE_SUBMITTED: Definition =
@@ -86,7 +86,7 @@ pub(crate) const SOURCE_DELETE_LOST: Definition = define(
 );
 pub(crate) const SOURCE_LEFT: Definition = define(
     "dormouse_source_left_total",
-    "Messages left to come back or to go to the redrive policy.",
+    "Messages left to come back or to go to the redrive policy, and records left to be read again.",
     SOURCE,
 );
 pub(crate) const SOURCE_EXTENDED: Definition =
@@ -102,7 +102,7 @@ pub(crate) const SOURCE_EMPTY_RECEIVES: Definition =
     define("dormouse_source_empty_receives_total", "Receives that returned no message.", SOURCE);
 pub(crate) const SOURCE_RECEIVE_ERRORS: Definition = define(
     "dormouse_source_receive_errors_total",
-    "Failed receives, by class of error.",
+    "Failed receives from a queue, and failed calls of any kind to a stream, by class of error.",
     &["source", "class"],
 );
 pub(crate) const SOURCE_POLLERS: Definition =
@@ -111,6 +111,53 @@ pub(crate) const SOURCE_IN_FLIGHT: Definition =
     define("dormouse_source_in_flight_messages", "Messages received and neither deleted nor left.", SOURCE);
 pub(crate) const SOURCE_UNDELETED: Definition =
     define("dormouse_source_undeleted_messages", "Messages committed and not yet deleted.", SOURCE);
+
+pub(crate) const SOURCE_RECEIVED_BYTES: Definition = define(
+    "dormouse_source_received_bytes_total",
+    "Bytes of the records of a stream that were delivered, those that came again included.",
+    SOURCE,
+);
+pub(crate) const SOURCE_ACKNOWLEDGED: Definition = define(
+    "dormouse_source_acknowledged_total",
+    "Records of a stream whose effect is durable, with the position behind them.",
+    SOURCE,
+);
+pub(crate) const SOURCE_READS: Definition =
+    define("dormouse_source_reads_total", "Answered reads of a stream's shards.", SOURCE);
+pub(crate) const SOURCE_EMPTY_READS: Definition =
+    define("dormouse_source_empty_reads_total", "Of these, reads that returned no record.", SOURCE);
+pub(crate) const SOURCE_THROTTLED: Definition = define(
+    "dormouse_source_throttled_total",
+    "Reads of a stream that were refused for their pace, which all its consumers share.",
+    SOURCE,
+);
+pub(crate) const SOURCE_EXPIRED_ITERATORS: Definition = define(
+    "dormouse_source_expired_iterators_total",
+    "Places in a stream's shards that had grown too old, and were asked for again.",
+    SOURCE,
+);
+pub(crate) const SOURCE_IN_FLIGHT_BATCHES: Definition = define(
+    "dormouse_source_in_flight_batches",
+    "Batches of a stream's records handed over and neither committed nor left.",
+    SOURCE,
+);
+pub(crate) const SOURCE_BEHIND: Definition = define(
+    "dormouse_source_behind_seconds",
+    "How far the slowest shard is behind its stream's newest records, as the stream says.",
+    SOURCE,
+);
+pub(crate) const SOURCE_SHARDS: Definition = define(
+    "dormouse_source_shards",
+    "Shards of a stream that take records, that are being read, and that were read to their end.",
+    &["source", "state"],
+);
+
+/// Where there is no room for an account, `other` stands for it.
+pub(crate) const RECEIVED: Definition = define(
+    "dormouse_received_seconds",
+    "For how long, up to now, everything that reached the source from there was taken without a hole; of \"other\", the least.",
+    &["account", "region", "source"],
+);
 
 /// On `/metrics/keys` only.
 pub(crate) const KEY_LAST_USE: Definition = define(

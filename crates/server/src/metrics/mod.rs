@@ -24,6 +24,7 @@ use crate::instance::Instance;
 use crate::problem::Problem;
 use crate::routes::App;
 
+pub(crate) use definitions::number;
 pub(crate) use keys::keys;
 
 /// The media type of the text format.

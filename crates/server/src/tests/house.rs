@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Instance, Server, ServerOptions, SourceState, Stage};
+use crate::{Instance, Server, ServerOptions, SourceState, SourceStats, Stage};
 
 /// Lets nothing through while it is shut, and lets wait while it is held.
 #[derive(Default)]
@@ -127,11 +127,11 @@ impl House {
             started: now(),
             clock: wall,
         };
-        instance.sources.add(SourceState {
+        instance.sources.show(SourceState {
             name: "bus".into(),
-            kind: "sqs",
             health: receiver,
-            stats: Arc::default(),
+            stats: SourceStats::Sqs(Arc::default()),
+            failure: None,
         });
         instance.lifecycle.enter(Stage::Running);
         let mut options = ServerOptions::at("127.0.0.1:0".parse().unwrap());

@@ -4,6 +4,11 @@
 //! overridden by a variable: `DORMOUSE_STORE_PATH` is `path` in `[store]`. The one secret, the token of the HTTP server,
 //! is no setting of the file: it comes from a file of its own or from `DORMOUSE_HTTP_TOKEN`.
 
+mod buckets;
+mod history;
+mod sources;
+mod values;
+
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::net::SocketAddr;
@@ -13,8 +18,14 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use dormouse_model::OperationTable;
 use dormouse_server::{Limits, ServerOptions, Token};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+
+pub(crate) use buckets::BucketPart;
+pub(crate) use history::{HistoryConfig, MOST_CONCURRENCY};
+pub(crate) use sources::{OnPoison, QueueConfig, SourceConfig, SourceKind};
+pub(crate) use values::{parse_bytes, parse_day};
+
+use values::{bytes, duration};
 
 /// Where the configuration is when nobody says otherwise.
 pub(crate) const DEFAULT_PATH: &str = "/etc/dormouse/dormouse.toml";
@@ -33,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) operations: OperationsConfig,
     /// When a key is called unused.
     pub(crate) verdicts: VerdictsConfig,
+    /// How history is read, and what is declared of it.
+    pub(crate) history: HistoryConfig,
     /// How events are taken in.
     pub(crate) ingest: IngestConfig,
     /// What is logged.
@@ -134,66 +147,6 @@ fn read_token(path: &Path) -> anyhow::Result<Token> {
     Token::parse(&text).with_context(said)
 }
 
-/// One source of events.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SourceConfig {
-    /// Its name in logs and metrics.
-    pub(crate) name: String,
-    /// What it is.
-    #[serde(rename = "type")]
-    pub(crate) kind: SourceKind,
-    /// The queue, `https://sqs.REGION.amazonaws.com/ACCOUNT/NAME`.
-    pub(crate) queue_url: String,
-    /// The Region of the queue; by default the one in its URL.
-    pub(crate) region: Option<String>,
-    /// Another endpoint than AWS's own, for tests and private links.
-    pub(crate) endpoint_url: Option<String>,
-    /// How many receives run at once at the most.
-    #[serde(default = "default_pollers")]
-    pub(crate) max_pollers: usize,
-    /// How long a received message stays hidden from others; extended while it is worked on.
-    #[serde(default = "default_visibility", deserialize_with = "duration")]
-    pub(crate) visibility_timeout: Duration,
-    /// How long a receive waits for messages.
-    #[serde(default = "default_wait", deserialize_with = "duration")]
-    pub(crate) wait_time: Duration,
-    /// What happens to a message that cannot be decoded.
-    #[serde(default)]
-    pub(crate) on_poison: OnPoison,
-}
-
-/// The sorts of sources.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum SourceKind {
-    /// An SQS queue.
-    Sqs,
-}
-
-/// What happens to a message that cannot be decoded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum OnPoison {
-    /// It is kept in the quarantine and deleted from the queue.
-    #[default]
-    Quarantine,
-    /// It is left to the queue's redrive policy.
-    Redrive,
-}
-
-fn default_pollers() -> usize {
-    32
-}
-
-fn default_visibility() -> Duration {
-    Duration::from_secs(60)
-}
-
-fn default_wait() -> Duration {
-    Duration::from_secs(20)
-}
-
 /// What counts as use.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -286,42 +239,6 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text).map_err(|error| {
-        D::Error::custom(format!(
-            "{text:?} is no duration ({error}); write one like \"90d\", \"1h 30m\" or \"200ms\""
-        ))
-    })
-}
-
-/// A number of bytes, plain or as text with a unit.
-fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum NumberOrText {
-        Number(u64),
-        Text(String),
-    }
-    const UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
-    let text = match NumberOrText::deserialize(deserializer) {
-        Ok(NumberOrText::Number(number)) => return Ok(number),
-        Ok(NumberOrText::Text(text)) => text,
-        Err(_) => {
-            return Err(D::Error::custom("expected a number of bytes, or text like \"64MiB\""));
-        }
-    };
-    for (unit, factor) in UNITS {
-        if let Some(number) = text.strip_suffix(unit) {
-            let number = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
-            return number.ok_or_else(|| D::Error::custom(format!("{text:?} is no number of bytes")));
-        }
-    }
-    Err(D::Error::custom(format!(
-        "{text:?} is no number of bytes; write one like \"64MiB\" (B, KiB, MiB, GiB)"
-    )))
-}
-
 /// What a setting looks like in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
@@ -341,6 +258,8 @@ const SETTINGS: &[(&str, &str, Form)] = &[
     ("http", "allow_anonymous", Form::Bool),
     ("http", "max_key_series", Form::Number),
     ("verdicts", "idle_after", Form::Text),
+    ("history", "concurrency", Form::Number),
+    ("history", "bandwidth", Form::Text),
     ("ingest", "id_window", Form::Number),
     ("ingest", "epoch_interval", Form::Text),
     ("ingest", "fold_interval", Form::Text),
@@ -375,6 +294,7 @@ impl Config {
     fn parse(text: &str, variables: impl Iterator<Item = (String, String)>) -> anyhow::Result<Self> {
         let variables: Vec<_> = variables.collect();
         refuse_a_token_in(text)?;
+        sources::refuse_misplaced(text)?;
         let mut config: Self =
             toml::from_str(text).map_err(|error| anyhow::anyhow!("{}", error.to_string().trim_end()))?;
         let token = variables.iter().find(|(name, _)| name == TOKEN_VARIABLE);
@@ -401,6 +321,7 @@ impl Config {
         if self.ingest.in_flight_bytes < 1 << 20 {
             bail!("[ingest] in_flight_bytes: at least \"1MiB\"; the default is \"64MiB\"");
         }
+        self.history.check().context("[history]")?;
         let mut names = BTreeSet::new();
         for source in &self.sources {
             source.check().with_context(|| format!("[[sources]] {:?}", source.name))?;
@@ -424,46 +345,6 @@ impl Config {
             table.override_in_use(name, true).context("in_use")?;
         }
         Ok(table)
-    }
-}
-
-impl SourceConfig {
-    /// The defaults for this queue.
-    fn for_queue(name: &str, queue_url: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            kind: SourceKind::Sqs,
-            queue_url: queue_url.to_owned(),
-            region: None,
-            endpoint_url: None,
-            max_pollers: default_pollers(),
-            visibility_timeout: default_visibility(),
-            wait_time: default_wait(),
-            on_poison: OnPoison::default(),
-        }
-    }
-
-    fn check(&self) -> anyhow::Result<()> {
-        let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-        if self.name.is_empty() || self.name.len() > 64 || !self.name.bytes().all(is_name) {
-            bail!("name: 1 to 64 letters, digits, dashes, dots and underscores");
-        }
-        if !self.queue_url.starts_with("https://") && !self.queue_url.starts_with("http://") {
-            bail!(
-                "queue_url: {:?} is no URL; it looks like https://sqs.eu-west-1.amazonaws.com/111122223333/dormouse",
-                self.queue_url
-            );
-        }
-        if !(1..=256).contains(&self.max_pollers) {
-            bail!("max_pollers: 1 to 256");
-        }
-        if !(Duration::from_secs(10)..=Duration::from_secs(43_200)).contains(&self.visibility_timeout) {
-            bail!("visibility_timeout: \"10s\" to \"12h\", which is the most that SQS allows");
-        }
-        if self.wait_time > Duration::from_secs(20) {
-            bail!("wait_time: at most \"20s\", which is the most that SQS allows");
-        }
-        Ok(())
     }
 }
 
@@ -533,7 +414,7 @@ mod tests {
     #[test]
     fn a_minimal_file_has_defaults_for_the_rest() {
         let config = parse(MINIMAL, &[]).unwrap();
-        assert_eq!(config.sources[0].max_pollers, 32);
+        assert_eq!(config.sources[0].name, "bus");
         assert_eq!(config.store.path, Path::new("/var/lib/dormouse/dormouse.db"));
         assert_eq!(config.verdicts.idle_after, Duration::from_secs(90 * 86_400));
     }
@@ -582,7 +463,7 @@ mod tests {
                 _ if *form == Form::Bool => "true",
                 ("http", "listen") => "127.0.0.1:0",
                 ("log", "format") => "json",
-                (_, key) if key.ends_with("bytes") => "2MiB",
+                (_, key) if key.ends_with("bytes") || key == "bandwidth" => "2MiB",
                 ("store" | "log" | "http", _) => "x",
                 _ => "1h",
             };
@@ -596,6 +477,41 @@ mod tests {
         let error = parse("[operations]\nin_use = [\"DisableKey\"]\n", &[]).unwrap_err();
         assert!(error.contains("DisableKey changes a key"), "{error}");
         assert!(parse("[operations]\nin_use = [\"NewOne\"]\nnot_in_use = [\"GetPublicKey\"]\n", &[]).is_ok());
+    }
+
+    #[test]
+    fn what_is_declared_is_whole_days() {
+        let declared = |lines: &str| {
+            let config = parse(&format!("{MINIMAL}[[history.declared]]\n{lines}"), &[])?;
+            Ok::<_, String>(config.history.declared())
+        };
+        let two = declared(
+            "accounts = [\"111122223333\"]\nregions = [\"eu-west-1\"]\nfrom = \"2026-01-01\"\nto = \"2026-01-02\"\n",
+        );
+        let two = two.unwrap().remove(0);
+        assert_eq!(two.span.from.to_string(), "2026-01-01T00:00:00Z");
+        assert_eq!(two.span.until.to_string(), "2026-01-03T00:00:00Z");
+        assert_eq!((two.accounts.len(), two.regions.len()), (1, 1));
+        let error = declared("from = \"2026-01-01\"\nto = \"2026-02-30\"\n").unwrap_err();
+        assert!(error.contains("line 7") && error.contains("2026-02-30"), "{error}");
+        let error = declared("from = \"2026-01-02\"\nto = \"2026-01-01\"\n").unwrap_err();
+        assert!(error.contains("[[history.declared]]"), "{error}");
+        let error =
+            declared("accounts = [\"12\"]\nfrom = \"2026-01-02\"\nto = \"2026-01-03\"\n").unwrap_err();
+        assert!(error.contains("line 6") && error.contains("12"), "{error}");
+    }
+
+    #[test]
+    fn history_is_bounded() {
+        for (line, word) in [
+            ("concurrency = 0", "1 to 64"),
+            ("concurrency = 65", "1 to 64"),
+            ("bandwidth = \"1KiB\"", "1MiB"),
+            ("buckets = [\"x\"]", "no bucket"),
+        ] {
+            let error = parse(&format!("{MINIMAL}[history]\n{line}\n"), &[]).unwrap_err();
+            assert!(error.contains("[history]") && error.contains(word), "{error}");
+        }
     }
 
     #[test]
