@@ -172,9 +172,15 @@ pub struct Running {
 impl Running {
     /// Starts `dormouse run` with this configuration; what it logs is kept in `stderr`.
     pub fn start(configuration: &Path, stderr: PathBuf) -> Self {
+        Self::start_with(configuration, stderr, &[])
+    }
+
+    /// The same with these variables.
+    pub fn start_with(configuration: &Path, stderr: PathBuf, variables: &[(&str, &str)]) -> Self {
         let log_from = std::fs::read(&stderr).map_or(0, |log| log.len());
         let log = File::options().create(true).append(true).open(&stderr).unwrap();
         let mut command = dormouse(&["run", "--config", configuration.to_str().unwrap()]);
+        let command = command.envs(variables.iter().copied());
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Self { child, stderr, log_from }
     }
@@ -182,6 +188,13 @@ impl Running {
     /// The process's number.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The most memory that it has had resident so far, in KiB.
+    pub fn most_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// What it and its predecessors with the same file logged so far.

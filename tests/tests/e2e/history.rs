@@ -1,0 +1,1 @@
+//! What a trail's history proves, and how it is read.
