@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::seconds;
 use crate::config::Config;
+use crate::historian::Historian;
 use crate::supervisor::{Intakes, Supervised, Supervisor};
 
 /// What the last commit and the last fold may take beyond the grace of the sources.
@@ -63,6 +64,7 @@ pub(crate) struct RunningInstance {
 /// What has to be waited for, in the order of the stop.
 struct Parts {
     lifecycle: Arc<Lifecycle>,
+    historian: Arc<Historian>,
     sources: Supervised,
     pipeline: JoinHandle<Result<Totals, PipelineError>>,
     pipeline_stop: CancellationToken,
@@ -82,7 +84,12 @@ impl RunningInstance {
     ) -> anyhow::Result<Self> {
         let Surroundings { clock, aws } = surroundings;
         let started = clock.now_seconds();
-        let (pipeline, store) = open_pipeline(config, Arc::clone(&clock)).await?;
+        let Opened { pipeline, store, decoder } = open_pipeline(config, Arc::clone(&clock)).await?;
+        let historian =
+            Historian::new(&config.history, &aws, pipeline.history(), decoder, Arc::clone(&clock));
+        let historian = Arc::new(historian);
+        let store_id = store.id().into();
+        let store: Arc<dyn Store> = store;
         let readers = Readers::of(config.store.path.clone());
         let instance = Instance {
             view: Arc::new(pipeline.view(readers, seconds(config.verdicts.idle_after))),
@@ -90,6 +97,9 @@ impl RunningInstance {
             control: pipeline.control(),
             registry: registry(&pipeline)?,
             sources: Arc::default(),
+            history: Arc::<Historian>::clone(&historian),
+            declared: config.history.declared().into(),
+            store: store_id,
             lifecycle: Arc::default(),
             version: env!("CARGO_PKG_VERSION"),
             started,
@@ -114,6 +124,7 @@ impl RunningInstance {
         let pipeline = watch_over(pipeline, pipeline_stop.clone(), stopping.clone());
         let parts = Parts {
             lifecycle: Arc::clone(&instance.lifecycle),
+            historian,
             sources: supervisor.start(&config.sources),
             pipeline,
             pipeline_stop,
@@ -136,7 +147,17 @@ impl RunningInstance {
     /// Waits until it has ended, for whatever reason, and everything is committed.
     pub(crate) async fn wait(self) -> anyhow::Result<Totals> {
         let Self { stopping, parts, view, .. } = self;
-        let Parts { lifecycle, sources, pipeline, pipeline_stop, server, server_stop, grace, store } = parts;
+        let Parts {
+            lifecycle,
+            historian,
+            sources,
+            pipeline,
+            pipeline_stop,
+            server,
+            server_stop,
+            grace,
+            store,
+        } = parts;
         let drain = {
             let (lifecycle, stopping) = (Arc::clone(&lifecycle), stopping.clone());
             tokio::spawn(async move {
@@ -147,6 +168,8 @@ impl RunningInstance {
         sources.wait().await;
         // An instance without sources works until it is asked to stop.
         stopping.cancelled().await;
+        // What has no end in time is lost, and read again by the next job.
+        let _ = timeout(grace, historian.stop()).await;
         pipeline_stop.cancel();
         let totals = finish(pipeline, grace).await;
         drain.abort();
@@ -209,7 +232,15 @@ impl ServerTask {
     }
 }
 
-async fn open_pipeline(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<(Pipeline, Arc<dyn Store>)> {
+/// A store opened for writing, and the pipeline over it.
+pub(crate) struct Opened {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) decoder: Arc<Decoder>,
+}
+
+/// Opens the store of this configuration as its one writer.
+pub(crate) async fn open_pipeline(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Opened> {
     let store = SqliteOptions {
         quarantine_bytes: config.store.quarantine_bytes,
         keep_days: config.store.keep_days,
@@ -226,9 +257,11 @@ async fn open_pipeline(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result
         future_hold_seconds: seconds(config.ingest.future_hold),
         ..PipelineOptions::default()
     };
-    let open = move || -> anyhow::Result<(Pipeline, Arc<dyn Store>)> {
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(store)?);
-        Ok((Pipeline::open(Arc::clone(&store), decoder, clock, options)?, store))
+    let open = move || -> anyhow::Result<Opened> {
+        let store = Arc::new(SqliteStore::open(store)?);
+        let for_pipeline: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
+        let pipeline = Pipeline::open(for_pipeline, Arc::clone(&decoder), clock, options)?;
+        Ok(Opened { pipeline, store, decoder })
     };
     tokio::task::spawn_blocking(open).await?
 }

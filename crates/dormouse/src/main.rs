@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod config;
 mod exit;
+mod historian;
 mod instance;
 mod logging;
 mod show;

@@ -8,13 +8,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_types::SdkConfig;
 use dormouse_aws::{AwsOptions, Backoff, ConfigError};
 use dormouse_model::Clock;
-use dormouse_pipeline::{CheckpointView, OnPoison, Pipeline, PipelineIntake};
+use dormouse_pipeline::{CheckpointView, ObjectIntake, OnPoison, Pipeline, PipelineIntake};
 use dormouse_server::{SourceFailure, SourceState, SourceStates, SourceStats};
 use dormouse_sources::SourceError;
 use dormouse_sources::health::SourceHealth;
 use dormouse_sources::kinesis::KinesisSource;
+use dormouse_sources::objects::{ObjectStats, S3Objects};
 use dormouse_sources::sqs::{SqsOptions, SqsSource};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -104,6 +106,10 @@ impl Failed {
         Self { advice, detail: error.to_string() }
     }
 
+    fn of_buckets(error: &anyhow::Error) -> Self {
+        Self { advice: "check its buckets in the configuration, and restart", detail: format!("{error:#}") }
+    }
+
     fn of_source(error: &SourceError) -> Self {
         let advice = match error {
             SourceError::Options { .. } => {
@@ -164,12 +170,15 @@ impl Supervisor {
 
     /// Makes the source and lets it work until it is asked to stop. `had_failed`: it is not the first time.
     async fn run_once(&self, config: &SourceConfig, had_failed: bool) -> Result<(), Failed> {
-        let made = self.make(config).await?;
+        // What works on the source's behalf ends with it, whatever it ends of.
+        let stop = self.stop.child_token();
+        let _ended = stop.clone().drop_guard();
+        let made = self.make(config, &stop).await?;
         self.states.show(made.state(&config.name));
         if had_failed {
             tracing::info!(source = config.name, "the source was made anew");
         }
-        let (name, stop, grace) = (config.name.clone(), self.stop.clone(), self.grace);
+        let (name, grace) = (config.name.clone(), self.grace);
         // A task of its own, so that its panic is its own.
         let run = AbortOnDropHandle::new(tokio::spawn(async move { made.run(&name, stop, grace).await }));
         match run.await {
@@ -180,7 +189,7 @@ impl Supervisor {
         }
     }
 
-    async fn make(&self, config: &SourceConfig) -> Result<Made, Failed> {
+    async fn make(&self, config: &SourceConfig, stop: &CancellationToken) -> Result<Made, Failed> {
         let load = async |region: Option<String>| {
             let region = config.region.clone().or(region).or_else(|| self.aws.region.clone());
             let endpoint_url = config.endpoint_url.clone().or_else(|| self.aws.endpoint_url.clone());
@@ -191,8 +200,21 @@ impl Supervisor {
             SourceKind::Sqs(queue) => {
                 let options = queue_options(&config.name, queue);
                 let sdk = load(options.region().map(|region| region.to_string())).await?;
-                let source = SqsSource::new(&aws_sdk_sqs::Client::new(&sdk), options);
-                Ok(Made::Sqs(source, self.intakes.of_policy(queue.on_poison)))
+                let client = aws_sdk_sqs::Client::new(&sdk);
+                let source = SqsSource::with_clock(&client, options, Arc::clone(&self.clock));
+                let intake = self.intakes.of_policy(queue.on_poison);
+                let allowed = queue.allowed().map_err(|error| Failed::of_buckets(&error))?;
+                if queue.buckets.is_empty() {
+                    return Ok(Made::Sqs(source, intake, None));
+                }
+                let objects = Arc::new(ObjectIntake::new(
+                    Arc::new(S3Objects::new(&for_s3(&sdk, config, queue))),
+                    allowed,
+                    source.monitor(),
+                    stop.clone(),
+                ));
+                let stats = objects.stats();
+                Ok(Made::Sqs(source, intake.with_objects(config.name.as_str(), objects), Some(stats)))
             }
             SourceKind::Kinesis(stream) => {
                 let options = stream.options(&config.name);
@@ -215,25 +237,36 @@ fn queue_options(name: &str, queue: &QueueConfig) -> SqsOptions {
     }
 }
 
+/// How S3 is reached on behalf of a queue: as the queue is, but an endpoint of its own is none of S3's.
+fn for_s3(sdk: &SdkConfig, config: &SourceConfig, queue: &QueueConfig) -> SdkConfig {
+    let mut for_s3 = sdk.to_builder();
+    if queue.s3_endpoint_url.is_some() || config.endpoint_url.is_some() {
+        for_s3.set_endpoint_url(queue.s3_endpoint_url.clone());
+    }
+    for_s3.build()
+}
+
 /// A source, ready to run.
 enum Made {
-    Sqs(SqsSource, PipelineIntake),
+    Sqs(SqsSource, PipelineIntake, Option<Arc<ObjectStats>>),
     Kinesis(KinesisSource, PipelineIntake),
 }
 
 impl Made {
     fn state(&self, name: &str) -> SourceState {
-        let (health, stats) = match self {
-            Self::Sqs(source, _) => (source.health(), SourceStats::Sqs(source.stats())),
-            Self::Kinesis(source, _) => (source.health(), SourceStats::Kinesis(source.stats())),
+        let (health, stats, objects) = match self {
+            Self::Sqs(source, _, objects) => {
+                (source.health(), SourceStats::Sqs(source.stats()), objects.clone())
+            }
+            Self::Kinesis(source, _) => (source.health(), SourceStats::Kinesis(source.stats()), None),
         };
-        SourceState { name: name.to_owned(), health, stats, failure: None }
+        SourceState { name: name.to_owned(), health, stats, objects, failure: None }
     }
 
     /// Works until `stop`, then drains for at most `grace`.
     async fn run(self, name: &str, stop: CancellationToken, grace: Duration) -> Result<(), SourceError> {
         let summary = match self {
-            Self::Sqs(source, intake) => {
+            Self::Sqs(source, intake, _) => {
                 look_at_queue(&source, name).await;
                 source.run(Arc::new(intake), stop, grace).await?.to_string()
             }
@@ -257,6 +290,7 @@ fn state_before(config: &SourceConfig) -> SourceState {
         name: config.name.clone(),
         health: watch::channel(SourceHealth::default()).1,
         stats,
+        objects: None,
         failure: None,
     }
 }

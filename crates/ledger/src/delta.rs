@@ -190,7 +190,8 @@ impl Activity {
         }
     }
 
-    fn note_user(&mut self, observation: &Observation<'_>, one: u64) {
+    /// Notes who used, or tried to use, the key; `one` is 1 if the observation counts, else 0.
+    pub fn note_user(&mut self, observation: &Observation<'_>, one: u64) {
         let principal = observation.principal.unwrap_or("");
         let service = observation.invoked_by.unwrap_or("");
         let foreign = observation.is_foreign_copy();

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dormouse_cloudtrail::Control;
 use dormouse_ledger::{Counts, Tally};
 use dormouse_model::{EventTime, Kind};
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
@@ -14,6 +15,7 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, 
 #[derive(Debug)]
 pub struct Metrics {
     pub(crate) events: IntCounterVec,
+    pub(crate) controls: IntCounterVec,
     pub(crate) observations: IntCounterVec,
     pub(crate) late: IntCounterVec,
     pub(crate) lag: Histogram,
@@ -49,6 +51,11 @@ impl Metrics {
                 "events_total",
                 "Records by what became of them: applied, duplicate, quarantined, malformed, other_service.",
                 &["source", "outcome"],
+            )?,
+            controls: counters(
+                "control_messages_total",
+                "Messages, or parts of them, that carry no event and were acknowledged, by what they are: logs_check, s3_test, s3_other, sns_subscription, sns_unsubscription.",
+                &["source", "kind"],
             )?,
             observations: counters(
                 "observations_total",
@@ -94,6 +101,7 @@ impl Metrics {
     /// Shows them in this registry.
     pub fn register(&self, registry: &Registry) -> prometheus::Result<()> {
         registry.register(Box::new(self.events.clone()))?;
+        registry.register(Box::new(self.controls.clone()))?;
         registry.register(Box::new(self.observations.clone()))?;
         registry.register(Box::new(self.late.clone()))?;
         registry.register(Box::new(self.lag.clone()))?;
@@ -116,6 +124,13 @@ impl Metrics {
             ("other_service", tally.read.saturating_sub(tally.kms)),
         ] {
             self.events.with_label_values(&[source, outcome]).inc_by(count);
+        }
+    }
+
+    /// What carried no event in one epoch.
+    pub(crate) fn note_controls(&self, observed: &Observed) {
+        for (source, control, count) in &observed.controls {
+            self.controls.with_label_values(&[source, control.name()]).inc_by(*count);
         }
     }
 
@@ -150,6 +165,8 @@ pub(crate) struct Observed {
     pub late: Counts,
     /// What became of the records, by source.
     pub sources: Vec<(Arc<str>, Tally)>,
+    /// What carried no event, by source.
+    pub controls: Vec<(Arc<str>, Control, u64)>,
 }
 
 const fn kind_name(kind: Kind) -> &'static str {

@@ -163,6 +163,7 @@ impl Progress {
         for (source, tally) in &observed.sources {
             self.metrics.note_events(source, *tally);
         }
+        self.metrics.note_controls(observed);
         self.metrics.note_observations(observed, now);
         let count = observed.times.len() as u64;
         let sum: u64 = observed.times.iter().map(|&time| u64::from(now.seconds_since(time))).sum();

@@ -68,6 +68,9 @@ pub(crate) fn seal(
         let tally = count_batch(batch, window, finished, &mut decisions, &mut header.records, &mut observed);
         header.tally = header.tally.plus(tally);
         observed.sources.push((Arc::clone(&batch.source), tally));
+        for &(control, count) in &batch.controls {
+            observed.controls.push((Arc::clone(&batch.source), control, count));
+        }
         for account in &batch.received {
             if !header.received.contains(account) {
                 header.received.push(*account);

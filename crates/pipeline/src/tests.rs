@@ -26,6 +26,8 @@ use crate::{
     PipelineOptions, Progress, QuarantineAction, QuarantineOutcome, read_store,
 };
 
+mod objects;
+
 const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 
 /// What happened, in order.

@@ -4,11 +4,15 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use dormouse_model::{Clock, EventTime};
+use dormouse_pipeline::view::Declared;
 use dormouse_pipeline::{Control, LiveView, Progress};
 use dormouse_sources::health::SourceHealth;
 use dormouse_sources::kinesis::KinesisStats;
+use dormouse_sources::objects::ObjectStats;
 use dormouse_sources::sqs::SqsStats;
 use tokio::sync::watch;
+
+use crate::history::ReadHistory;
 
 /// A running Dormouse, as far as it is shown.
 #[derive(Clone)]
@@ -23,6 +27,12 @@ pub struct Instance {
     pub registry: prometheus::Registry,
     /// The sources, as they are started.
     pub sources: Arc<SourceStates>,
+    /// Reads history.
+    pub history: Arc<dyn ReadHistory>,
+    /// Spans of history that the configuration declares complete.
+    pub declared: Arc<[Declared]>,
+    /// The store's own id.
+    pub store: Arc<str>,
     /// Where the process is in its life.
     pub lifecycle: Arc<Lifecycle>,
     /// The program's version.
@@ -76,6 +86,8 @@ pub struct SourceState {
     pub health: watch::Receiver<SourceHealth>,
     /// Its counters and gauges. They begin anew when it is made anew.
     pub stats: SourceStats,
+    /// Those of the objects that its messages announce, if it reads them.
+    pub objects: Option<Arc<ObjectStats>>,
     /// Why it is not at work now; `None` while it is.
     pub failure: Option<SourceFailure>,
 }
@@ -164,6 +176,7 @@ mod tests {
             name: name.into(),
             health: watch::channel(SourceHealth::default()).1,
             stats,
+            objects: None,
             failure: None,
         };
         let states = SourceStates::default();

@@ -15,12 +15,14 @@
 //! * `auth`, `origin`, `limits`: who is let in, and how much they may ask for
 //! * `places`: who has to go when there are too many connections
 //! * `listings`: answers kept so that they can be cut into pages
+//! * `history`: how history is read when somebody asks for it
 //! * `problem`: every error there is
 
 pub mod api;
 mod auth;
 mod blocking;
 mod connection;
+mod history;
 mod instance;
 mod limits;
 mod listings;
@@ -35,6 +37,7 @@ mod server;
 mod tests;
 
 pub use auth::{Token, TokenError};
+pub use history::{NotStarted, Pace, ReadHistory};
 pub use instance::{Instance, Lifecycle, SourceFailure, SourceState, SourceStates, SourceStats, Stage};
 pub use options::{Limits, ServerError, ServerOptions};
 pub use problem::ProblemDocument;

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -24,7 +24,7 @@ use crate::auth;
 use crate::origin;
 use crate::places::{Place, UnderWay};
 use crate::problem::{self, Code, Problem};
-use crate::routes::{App, HEALTH};
+use crate::routes::{App, BACKFILL, HEALTH};
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +76,7 @@ async fn admitted(app: &Arc<App>, request: Request, next: Next) -> Result<Respon
         return Err(Problem::new(Code::ForeignOrigin, reason));
     }
     check_token(app, &request)?;
-    let request = without_body(app, request).await?;
+    let request = with_body_read(app, request).await?;
     let too_busy = || Problem::new(Code::TooBusy, "too many requests at once; ask again");
     let room = Arc::clone(&app.requests).try_acquire_owned().map_err(|_| too_busy())?;
     let connection = request.extensions().get::<Arc<Place>>();
@@ -105,31 +105,35 @@ fn check_token(app: &App, request: &Request) -> Result<(), Problem> {
     Err(Problem::new(Code::Unauthorized, "the token is not the right one"))
 }
 
-/// No route takes a body, but a caller may send one: it is read, so that the connection can be used again, and bounded.
-/// Nothing of it is kept, so that many who send one take up no memory.
-async fn without_body(app: &App, request: Request) -> Result<Request, Problem> {
+/// One route takes a body, and callers of others may send one: it is read, so that the connection can be used again, and
+/// bounded. Where nobody needs it nothing of it is kept, so that many who send one take up no memory.
+async fn with_body_read(app: &App, request: Request) -> Result<Request, Problem> {
     if request.body().is_end_stream() {
         return Ok(request);
     }
     let (head, body) = request.into_parts();
-    let read = timeout(app.limits.body_time, read_away(body, app.limits.body_bytes)).await;
-    read.map_err(|_| Problem::new(Code::RequestTimeout, "the body did not come in time"))??;
-    Ok(Request::from_parts(head, Body::empty()))
+    let is_kept = head.method == Method::POST && head.uri.path() == BACKFILL;
+    let read = timeout(app.limits.body_time, read_whole(body, app.limits.body_bytes, is_kept)).await;
+    let kept = read.map_err(|_| Problem::new(Code::RequestTimeout, "the body did not come in time"))??;
+    Ok(Request::from_parts(head, Body::from(kept)))
 }
 
-async fn read_away(mut body: Body, most: usize) -> Result<(), Problem> {
+async fn read_whole(mut body: Body, most: usize, is_kept: bool) -> Result<Vec<u8>, Problem> {
     let too_large = || Problem::new(Code::BodyTooLarge, format!("at most {most} bytes"));
     // Whoever says beforehand that it is too large need not be listened to.
     if body.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX) {
         return Err(too_large());
     }
-    let mut room = most;
+    let (mut room, mut kept) = (most, Vec::new());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Problem::new(Code::BadRequest, "the body broke off"))?;
-        let bytes = frame.data_ref().map_or(0, Bytes::len);
-        room = room.checked_sub(bytes).ok_or_else(too_large)?;
+        let bytes = frame.data_ref().map_or(&[][..], Bytes::as_ref);
+        room = room.checked_sub(bytes.len()).ok_or_else(too_large)?;
+        if is_kept {
+            kept.extend_from_slice(bytes);
+        }
     }
-    Ok(())
+    Ok(kept)
 }
 
 /// An answer that counts as under way until it was read.

@@ -16,14 +16,18 @@ pub(crate) enum Code {
     BadParameter,
     BadCursor,
     BadKeyArn,
+    BadBody,
+    BadBackfill,
     Unauthorized,
     ForeignOrigin,
     NoSuchRoute,
     NoSuchKey,
     OnlyAttempts,
     NoSuchMessage,
+    NoSuchJob,
     MethodNotAllowed,
     RequestTimeout,
+    BackfillRunning,
     ListingGone,
     BodyTooLarge,
     Internal,
@@ -36,19 +40,23 @@ pub(crate) enum Code {
 impl Code {
     /// All of them, for the tests that hold the description against them.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::BadRequest,
         Self::BadParameter,
         Self::BadCursor,
         Self::BadKeyArn,
+        Self::BadBody,
+        Self::BadBackfill,
         Self::Unauthorized,
         Self::ForeignOrigin,
         Self::NoSuchRoute,
         Self::NoSuchKey,
         Self::OnlyAttempts,
         Self::NoSuchMessage,
+        Self::NoSuchJob,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
+        Self::BackfillRunning,
         Self::ListingGone,
         Self::BodyTooLarge,
         Self::Internal,
@@ -65,6 +73,8 @@ impl Code {
             Self::BadParameter => ("bad_parameter", StatusCode::BAD_REQUEST, "A parameter is not allowed"),
             Self::BadCursor => ("bad_cursor", StatusCode::BAD_REQUEST, "The cursor is none of this question"),
             Self::BadKeyArn => ("bad_key_arn", StatusCode::BAD_REQUEST, "This is no key ARN"),
+            Self::BadBody => ("bad_body", StatusCode::BAD_REQUEST, "The body is not what is needed here"),
+            Self::BadBackfill => ("bad_backfill", StatusCode::BAD_REQUEST, "This history cannot be read"),
             Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "A token is needed"),
             Self::ForeignOrigin => {
                 ("foreign_origin", StatusCode::FORBIDDEN, "The request comes from elsewhere")
@@ -77,11 +87,15 @@ impl Code {
             Self::NoSuchMessage => {
                 ("no_such_message", StatusCode::NOT_FOUND, "No such message is in the quarantine")
             }
+            Self::NoSuchJob => ("no_such_job", StatusCode::NOT_FOUND, "No such job is remembered"),
             Self::MethodNotAllowed => {
                 ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed here")
             }
             Self::RequestTimeout => {
                 ("request_timeout", StatusCode::REQUEST_TIMEOUT, "The request took too long to arrive")
+            }
+            Self::BackfillRunning => {
+                ("backfill_running", StatusCode::CONFLICT, "History is being read already")
             }
             Self::ListingGone => ("listing_gone", StatusCode::GONE, "The listing is no longer kept"),
             Self::BodyTooLarge => {

@@ -8,7 +8,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, delete, get, post};
 use tokio::sync::Semaphore;
 
-use crate::api::{health, key, keys, openapi, quarantine, status};
+use crate::api::{accounts, backfill, health, key, keys, openapi, quarantine, status};
 use crate::auth::{RefusalLog, Token};
 use crate::blocking::Blocking;
 use crate::instance::Instance;
@@ -67,8 +67,22 @@ pub(crate) struct Route {
 /// Paths that are answered always, and without a token.
 pub(crate) const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
 
+/// The one path that takes a body.
+pub(crate) const BACKFILL: &str = "/api/v1/backfill";
+
 /// All paths. A wildcard because an ARN holds slashes.
-pub(crate) const ROUTES: [Route; 12] = [
+pub(crate) const ROUTES: [Route; 15] = [
+    Route {
+        path: BACKFILL,
+        methods: &["GET", "POST"],
+        handler: || get(backfill::list).merge(post(backfill::start)),
+    },
+    Route {
+        path: "/api/v1/backfill/{id}",
+        methods: &["GET", "DELETE"],
+        handler: || get(backfill::one).merge(delete(backfill::cancel)),
+    },
+    Route { path: "/api/v1/accounts", methods: &["GET"], handler: || get(accounts::list) },
     Route { path: "/api/v1/keys", methods: &["GET"], handler: || get(keys::list) },
     Route { path: "/api/v1/keys/{*arn}", methods: &["GET"], handler: || get(key::details) },
     Route { path: "/api/v1/status", methods: &["GET"], handler: || get(status::status) },

@@ -1,18 +1,17 @@
 //! What the configuration says about history: how it is read, and what is declared of it.
 
 use anyhow::{Context, bail};
+use dormouse_history::USUAL_CONCURRENCY;
 use dormouse_ledger::Span;
 use dormouse_model::{AccountId, EventTime, Region};
+use dormouse_pipeline::AllowedObjects;
 use dormouse_pipeline::view::Declared;
 use serde::Deserialize;
 
-use super::buckets::BucketPart;
 use super::values::{day, some_bytes};
 
-/// How many objects are read at once if nobody says how many.
-const USUAL_CONCURRENCY: usize = 8;
 /// Who reads more at once holds more in memory and gains nothing.
-pub(crate) const MOST_CONCURRENCY: usize = 64;
+const MOST_CONCURRENCY: usize = 256;
 
 /// History: how a trail's past is read, and what is declared of it.
 #[derive(Clone, Debug, Deserialize)]
@@ -23,6 +22,10 @@ pub(crate) struct HistoryConfig {
     /// How many bytes a second are read; no bound if absent.
     #[serde(deserialize_with = "some_bytes")]
     pub(crate) bandwidth: Option<u64>,
+    /// The Region in which buckets are looked for first.
+    pub(crate) region: Option<String>,
+    /// Another endpoint than AWS's own, for tests and private links.
+    pub(crate) endpoint_url: Option<String>,
     /// The buckets, or parts of them, that may be read; any if empty.
     pub(crate) buckets: Vec<String>,
     /// The spans that are complete by somebody's word.
@@ -31,7 +34,14 @@ pub(crate) struct HistoryConfig {
 
 impl Default for HistoryConfig {
     fn default() -> Self {
-        Self { concurrency: USUAL_CONCURRENCY, bandwidth: None, buckets: Vec::new(), declared: Vec::new() }
+        Self {
+            concurrency: USUAL_CONCURRENCY,
+            bandwidth: None,
+            region: None,
+            endpoint_url: None,
+            buckets: Vec::new(),
+            declared: Vec::new(),
+        }
     }
 }
 
@@ -61,7 +71,7 @@ impl HistoryConfig {
         if self.bandwidth.is_some_and(|bandwidth| bandwidth < 1 << 20) {
             bail!("bandwidth: at least \"1MiB\" (a second); leave it out for no bound");
         }
-        self.bucket_parts().map(drop)?;
+        self.allowed().map(drop)?;
         for declared in &self.declared {
             if declared.from > declared.to {
                 bail!(
@@ -73,8 +83,8 @@ impl HistoryConfig {
     }
 
     /// The buckets, or parts of them, that may be read; any if empty.
-    pub(crate) fn bucket_parts(&self) -> anyhow::Result<Vec<BucketPart>> {
-        self.buckets.iter().map(|text| text.parse()).collect::<Result<_, _>>().context("buckets")
+    pub(crate) fn allowed(&self) -> anyhow::Result<AllowedObjects> {
+        AllowedObjects::parse(self.buckets.iter().map(String::as_str)).context("buckets")
     }
 
     /// What is declared, for those who tell it.

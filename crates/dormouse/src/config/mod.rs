@@ -4,7 +4,6 @@
 //! overridden by a variable: `DORMOUSE_STORE_PATH` is `path` in `[store]`. The one secret, the token of the HTTP server,
 //! is no setting of the file: it comes from a file of its own or from `DORMOUSE_HTTP_TOKEN`.
 
-mod buckets;
 mod history;
 mod sources;
 mod values;
@@ -20,10 +19,9 @@ use dormouse_model::OperationTable;
 use dormouse_server::{Limits, ServerOptions, Token};
 use serde::Deserialize;
 
-pub(crate) use buckets::BucketPart;
-pub(crate) use history::{HistoryConfig, MOST_CONCURRENCY};
+pub(crate) use history::HistoryConfig;
 pub(crate) use sources::{OnPoison, QueueConfig, SourceConfig, SourceKind};
-pub(crate) use values::{parse_bytes, parse_day};
+pub(crate) use values::parse_bytes;
 
 use values::{bytes, duration};
 
@@ -260,6 +258,8 @@ const SETTINGS: &[(&str, &str, Form)] = &[
     ("verdicts", "idle_after", Form::Text),
     ("history", "concurrency", Form::Number),
     ("history", "bandwidth", Form::Text),
+    ("history", "region", Form::Text),
+    ("history", "endpoint_url", Form::Text),
     ("ingest", "id_window", Form::Number),
     ("ingest", "epoch_interval", Form::Text),
     ("ingest", "fold_interval", Form::Text),
@@ -464,7 +464,7 @@ mod tests {
                 ("http", "listen") => "127.0.0.1:0",
                 ("log", "format") => "json",
                 (_, key) if key.ends_with("bytes") || key == "bandwidth" => "2MiB",
-                ("store" | "log" | "http", _) => "x",
+                ("store" | "log" | "http" | "history", _) => "x",
                 _ => "1h",
             };
             let variable = format!("DORMOUSE_{}_{}", section.to_uppercase(), key.to_uppercase());
@@ -504,8 +504,8 @@ mod tests {
     #[test]
     fn history_is_bounded() {
         for (line, word) in [
-            ("concurrency = 0", "1 to 64"),
-            ("concurrency = 65", "1 to 64"),
+            ("concurrency = 0", "1 to 256"),
+            ("concurrency = 257", "1 to 256"),
             ("bandwidth = \"1KiB\"", "1MiB"),
             ("buckets = [\"x\"]", "no bucket"),
         ] {

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use dormouse_model::EventTime;
+use dormouse_pipeline::AllowedObjects;
 use dormouse_sources::kinesis::{KinesisOptions, Start};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::buckets::BucketPart;
 use super::values::{some_bytes, some_duration};
 
 /// One source of events.
@@ -53,6 +53,8 @@ pub(crate) struct QueueConfig {
     pub(crate) on_poison: OnPoison,
     /// The buckets, or parts of them, whose announced objects are read; none if empty.
     pub(crate) buckets: Vec<String>,
+    /// Another endpoint of S3 than AWS's own, for tests and private links.
+    pub(crate) s3_endpoint_url: Option<String>,
 }
 
 /// A Kinesis stream.
@@ -92,7 +94,8 @@ enum Type {
 /// What sources of all types may have.
 const COMMON: &[&str] = &["name", "type", "region", "endpoint_url", "on_poison"];
 /// What only queues have.
-const OF_QUEUES: &[&str] = &["queue_url", "max_pollers", "visibility_timeout", "wait_time", "buckets"];
+const OF_QUEUES: &[&str] =
+    &["queue_url", "max_pollers", "visibility_timeout", "wait_time", "buckets", "s3_endpoint_url"];
 /// What only streams have.
 const OF_STREAMS: &[&str] = &["stream", "start", "in_flight_bytes", "reads_per_second", "poll_interval"];
 
@@ -131,6 +134,7 @@ struct Settings {
     #[serde(default, deserialize_with = "some_duration")]
     wait_time: Option<Duration>,
     buckets: Option<Vec<String>>,
+    s3_endpoint_url: Option<String>,
     stream: Option<String>,
     #[serde(default, deserialize_with = "start")]
     start: Option<Start>,
@@ -170,6 +174,7 @@ impl TryFrom<Settings> for SourceConfig {
                     wait_time: settings.wait_time.unwrap_or(usual.wait_time),
                     on_poison: settings.on_poison.unwrap_or_default(),
                     buckets: settings.buckets.unwrap_or_default(),
+                    s3_endpoint_url: settings.s3_endpoint_url,
                     ..usual
                 })
             }
@@ -204,12 +209,13 @@ impl QueueConfig {
             wait_time: Duration::from_secs(20),
             on_poison: OnPoison::default(),
             buckets: Vec::new(),
+            s3_endpoint_url: None,
         }
     }
 
     /// The buckets, or parts of them, whose announced objects are read.
-    pub(crate) fn bucket_parts(&self) -> anyhow::Result<Vec<BucketPart>> {
-        self.buckets.iter().map(|text| text.parse()).collect::<Result<_, _>>().context("buckets")
+    pub(crate) fn allowed(&self) -> anyhow::Result<AllowedObjects> {
+        AllowedObjects::parse(self.buckets.iter().map(String::as_str)).context("buckets")
     }
 
     fn check(&self) -> anyhow::Result<()> {
@@ -228,7 +234,7 @@ impl QueueConfig {
         if self.wait_time > Duration::from_secs(20) {
             bail!("wait_time: at most \"20s\", which is the most that SQS allows");
         }
-        self.bucket_parts().map(drop)
+        self.allowed().map(drop)
     }
 }
 

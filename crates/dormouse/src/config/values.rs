@@ -62,7 +62,7 @@ pub(super) fn day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::
 }
 
 /// A UTC day as `YYYY-MM-DD`, as the number of days since 1970.
-pub(crate) fn parse_day(text: &str) -> Result<u32, String> {
+fn parse_day(text: &str) -> Result<u32, String> {
     // Nothing but the day: what stands behind it would be taken for a time of the day.
     let is_day = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
     let midnight = is_day.then(|| format!("{text}T00:00:00Z").parse::<EventTime>().ok()).flatten();

@@ -1,7 +1,7 @@
 //! How an instance or a store is doing.
 
 use dormouse_pipeline::view::RecordsDocument;
-use dormouse_server::api::{InstanceDocument, SourceDocument, StreamDocument};
+use dormouse_server::api::{InstanceDocument, ObjectsDocument, SourceDocument, StreamDocument};
 
 use super::lines::Lines;
 use super::say;
@@ -76,6 +76,18 @@ fn process(instance: &InstanceDocument, screen: Screen) -> std::io::Result<()> {
         }
         let (name, value) = numbers(source);
         line(name, &value)?;
+        if let Some(objects) = &source.objects {
+            let ObjectsDocument { fetched, packed_bytes, in_progress, refused, missing, damaged } = *objects;
+            let read = format!(
+                "{} read ({}), {} being read",
+                count(fetched),
+                bytes(packed_bytes),
+                count(in_progress)
+            );
+            let not =
+                format!("{} refused, {} missing, {} damaged", count(refused), count(missing), count(damaged));
+            line("  objects", &format!("{read}; {not}"))?;
+        }
     }
     Ok(())
 }

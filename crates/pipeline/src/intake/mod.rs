@@ -8,7 +8,7 @@ mod objects;
 
 use std::sync::Arc;
 
-use dormouse_cloudtrail::{Bad, BadClass, Decoder, KmsRecord, Outcome, PipeRecord, PipeService};
+use dormouse_cloudtrail::{Bad, BadClass, Control, Decoder, KmsRecord, Outcome, PipeRecord, PipeService};
 use dormouse_ledger::{Identity, Mark, PipeChange, Seen, Tally};
 use dormouse_model::{
     AccountId, Checkpoint, Clock, EventTime, Observation, Place, SourceMark, is_read_only_name,
@@ -67,6 +67,8 @@ pub(crate) struct Decoded {
     /// Changes of what delivers events.
     pub pipe: Vec<(Place, PipeChange)>,
     pub unknowns: Vec<OwnedUnknown>,
+    /// Pieces that carry no event and want none, by kind.
+    pub controls: Vec<(Control, u64)>,
     /// Messages of which something could not be applied.
     pub poison: Vec<Poison>,
     /// To be acknowledged when this is durable.
@@ -138,6 +140,7 @@ impl Decoded {
             seen: Vec::new(),
             pipe: Vec::new(),
             unknowns: Vec::new(),
+            controls: Vec::new(),
             poison: Vec::new(),
             receipts: Vec::new(),
             acks,
@@ -203,6 +206,13 @@ impl Decoded {
             error_code: record.error_code.map(Box::from),
         };
         self.pipe.push((Place { account, region }, change));
+    }
+
+    fn add_control(&mut self, control: Control) {
+        match self.controls.iter_mut().find(|(known, _)| *known == control) {
+            Some((_, count)) => *count += 1,
+            None => self.controls.push((control, 1)),
+        }
     }
 
     fn add_observations(&mut self, observations: &[Observation<'_>]) {
@@ -307,7 +317,7 @@ impl PipelineIntake {
             Outcome::Other => decoded.tally.read += 1,
             Outcome::Pipe(record) => decoded.add_pipe(record),
             Outcome::Announced(object) => announced.push(objects::name_of(&object)),
-            Outcome::Control(_) => {}
+            Outcome::Control(control) => decoded.add_control(control),
             Outcome::Kms(record) => decoded.add_kms(record),
             Outcome::Direct(observation) => decoded.add_direct(observation),
             Outcome::Bad(bad) => {

@@ -16,6 +16,17 @@ pub struct AccountsDocument {
     pub sources: Vec<SourceReceivedDocument>,
 }
 
+impl AccountsDocument {
+    /// Leaves out all but these accounts and Regions; an empty list leaves all.
+    pub fn retain(&mut self, accounts: &[AccountId], regions: &[Region]) {
+        for account in &mut self.accounts {
+            account.regions.retain(|known| regions.is_empty() || regions.contains(&known.region));
+        }
+        let is_asked = |account: AccountId| accounts.is_empty() || accounts.contains(&account);
+        self.accounts.retain(|known| is_asked(known.account) && !known.regions.is_empty());
+    }
+}
+
 /// One account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountDocument {

@@ -1,5 +1,7 @@
 //! The API: one file a route, its documents beside it.
 
+pub(crate) mod accounts;
+pub(crate) mod backfill;
 pub(crate) mod health;
 pub(crate) mod key;
 pub(crate) mod keys;
@@ -11,9 +13,11 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+pub use accounts::AccountsPage;
+pub use backfill::JobsDocument;
 pub use health::{ReadinessDocument, Reason};
 pub use quarantine::{OutcomeDocument, QuarantinePage};
-pub use status::{InstanceDocument, InstanceStatus, SourceDocument, StreamDocument};
+pub use status::{InstanceDocument, InstanceStatus, ObjectsDocument, SourceDocument, StreamDocument};
 
 use crate::problem::{Code, Problem};
 

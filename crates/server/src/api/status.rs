@@ -9,6 +9,7 @@ use dormouse_pipeline::view::StatusDocument;
 use dormouse_sources::Count;
 use dormouse_sources::health::Trouble;
 use dormouse_sources::kinesis::KinesisStats;
+use dormouse_sources::objects::ObjectStats;
 use dormouse_sources::sqs::SqsStats;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,8 @@ pub struct InstanceStatus {
     /// The counters.
     #[serde(flatten)]
     pub status: StatusDocument,
+    /// The store's own id.
+    pub store: String,
     /// This process.
     pub instance: InstanceDocument,
 }
@@ -86,6 +89,25 @@ pub struct SourceDocument {
     pub pollers: Option<u64>,
     /// What only a stream has; null for a queue.
     pub stream: Option<StreamDocument>,
+    /// The objects that its messages announce; null if it reads none.
+    pub objects: Option<ObjectsDocument>,
+}
+
+/// What became of announced objects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectsDocument {
+    /// Read to their end.
+    pub fetched: u64,
+    /// Bytes of these as they lie in their bucket.
+    pub packed_bytes: u64,
+    /// Being read now.
+    pub in_progress: u64,
+    /// Refused: the configuration does not name the bucket, or the part of it.
+    pub refused: u64,
+    /// Never found.
+    pub missing: u64,
+    /// Not readable to their end.
+    pub damaged: u64,
 }
 
 /// How a stream is read.
@@ -112,7 +134,8 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, Prob
     let app_there = Arc::clone(&app);
     let document = app.blocking.run(move || {
         let instance = InstanceDocument::of(&app_there.instance);
-        encode(&InstanceStatus { status: app_there.instance.view.status()?, instance })
+        let store = app_there.instance.store.to_string();
+        encode(&InstanceStatus { status: app_there.instance.view.status()?, store, instance })
     });
     Ok(json(document.await?))
 }
@@ -167,6 +190,20 @@ impl SourceDocument {
             undeleted: of_queue(|stats| &stats.undeleted),
             pollers: of_queue(|stats| &stats.pollers),
             stream: source.stats.stream().map(StreamDocument::of),
+            objects: source.objects.as_deref().map(ObjectsDocument::of),
+        }
+    }
+}
+
+impl ObjectsDocument {
+    fn of(stats: &ObjectStats) -> Self {
+        Self {
+            fetched: stats.fetched.get(),
+            packed_bytes: stats.packed_bytes.get(),
+            in_progress: stats.in_progress.get(),
+            refused: stats.refused.get(),
+            missing: stats.missing.get(),
+            damaged: stats.damaged.get(),
         }
     }
 }

@@ -4,14 +4,14 @@
 //! rests fifty times as long as it worked: counting takes two percent of one core at the most, however many keys there are.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dormouse_ledger::{Order, Registers, VerdictKind};
 use dormouse_model::{AccountId, LifecycleState, Region};
 use dormouse_pipeline::LiveView;
-use dormouse_pipeline::view::QuarantineDocument;
+use dormouse_pipeline::view::{AccountDocument, AccountsDocument, QuarantineDocument};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use tokio::time::Instant;
@@ -19,13 +19,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::definitions::{
     COUNT_AGE, COUNT_DURATION, Definition, KEYS, KEYS_BY_IDLE_AGE, QUARANTINE_BYTES, QUARANTINE_MESSAGES,
-    Row, number,
+    RECEIVED, Row, number,
 };
 
 /// Series of [`KEYS`] at the most.
 const MOST_SERIES: usize = 2_000;
 /// Of these, so many are set aside for the accounts that find no room: states × verdicts.
 const SERIES_OF_OTHERS: usize = 64;
+
+/// Series of [`RECEIVED`] at the most, but for one a source that stands for all others.
+const MOST_PLACES: usize = 1_000;
 
 const IDLE_AGES: [(&str, u32); 6] =
     [("1d", 1), ("7d", 7), ("30d", 30), ("90d", 90), ("180d", 180), ("365d", 365)];
@@ -43,6 +46,7 @@ type Kind = (Option<LifecycleState>, VerdictKind);
 struct Counted {
     keys: Vec<Row>,
     idle: Vec<Row>,
+    received: Vec<Row>,
     quarantine: Option<QuarantineDocument>,
     at: Instant,
     took: Duration,
@@ -55,8 +59,15 @@ pub(crate) struct KeyCounts {
     descs: Arc<[Desc]>,
 }
 
-const DEFINITIONS: [&Definition; 6] =
-    [&KEYS, &KEYS_BY_IDLE_AGE, &COUNT_AGE, &COUNT_DURATION, &QUARANTINE_MESSAGES, &QUARANTINE_BYTES];
+const DEFINITIONS: [&Definition; 7] = [
+    &KEYS,
+    &KEYS_BY_IDLE_AGE,
+    &RECEIVED,
+    &COUNT_AGE,
+    &COUNT_DURATION,
+    &QUARANTINE_MESSAGES,
+    &QUARANTINE_BYTES,
+];
 
 impl KeyCounts {
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
@@ -86,12 +97,14 @@ impl KeyCounts {
         let order = view.ledger().by_last_use();
         let keys = rows(count_keys(view, &order));
         let idle = count_idle(view, &order);
+        let received = received(&view.accounts(&[]));
         let quarantine = view.quarantine_size();
         if let Err(error) = &quarantine {
             tracing::warn!("the quarantine's size cannot be read: {error}");
         }
         let at = Instant::now();
-        let counted = Counted { keys, idle, quarantine: quarantine.ok(), at, took: at.duration_since(begun) };
+        let took = at.duration_since(begun);
+        let counted = Counted { keys, idle, received, quarantine: quarantine.ok(), at, took };
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(counted);
     }
 }
@@ -109,6 +122,7 @@ impl Collector for KeyCounts {
         let mut families = vec![
             KEYS.family(counted.keys.iter().cloned()),
             KEYS_BY_IDLE_AGE.family(counted.idle.iter().cloned()),
+            RECEIVED.family(counted.received.iter().cloned()),
             COUNT_AGE.single(counted.at.elapsed().as_secs_f64()),
             COUNT_DURATION.single(counted.took.as_secs_f64()),
         ];
@@ -189,9 +203,88 @@ fn count_idle(view: &LiveView, order: &Order) -> Vec<Row> {
     rows
 }
 
+/// For how long everything was taken without a hole, up to now: whole accounts, those with the most records first, as
+/// long as there is room.
+fn received(known: &AccountsDocument) -> Vec<Row> {
+    struct Account {
+        records: u64,
+        rows: Vec<Row>,
+    }
+    let mut accounts: Vec<Account> = Vec::new();
+    for AccountDocument { account, regions } in &known.accounts {
+        let mut of_account = Account { records: 0, rows: Vec::new() };
+        for region in regions {
+            for received in &region.received {
+                let seconds = received.spans.last().map_or(0, |span| span.until.seconds_since(span.from));
+                let labels = vec![account.to_string(), region.region.to_string(), received.source.clone()];
+                of_account.records += received.records;
+                of_account.rows.push((labels, f64::from(seconds)));
+            }
+        }
+        accounts.push(of_account);
+    }
+    // The order of those with as many is that of their ids.
+    accounts.sort_by_key(|account| Reverse(account.records));
+    let (mut rows, mut has_room) = (Vec::new(), true);
+    let mut others: BTreeMap<String, f64> = BTreeMap::new();
+    for account in accounts {
+        has_room = has_room && rows.len() + account.rows.len() <= MOST_PLACES;
+        if has_room {
+            rows.extend(account.rows);
+            continue;
+        }
+        for (labels, seconds) in account.rows {
+            let source = labels.into_iter().next_back().unwrap_or_default();
+            let least = others.entry(source).or_insert(seconds);
+            *least = least.min(seconds);
+        }
+    }
+    let other = |(source, seconds)| (vec!["other".to_owned(), "other".to_owned(), source], seconds);
+    rows.extend(others.into_iter().map(other));
+    rows
+}
+
 #[cfg(test)]
 mod tests {
+    use dormouse_ledger::Span;
+    use dormouse_model::EventTime;
+    use dormouse_pipeline::view::{HistoryDocument, ReceivedDocument, RegionDocument};
+
     use super::*;
+
+    #[test]
+    fn what_was_received_is_bounded_and_the_least_stands_for_the_others() {
+        let document = |accounts: u32| {
+            let account = |number: u32| AccountDocument {
+                account: format!("{number:012}").parse().unwrap(),
+                regions: vec![RegionDocument {
+                    region: "eu-west-1".parse().unwrap(),
+                    received: vec![ReceivedDocument {
+                        source: "bus".into(),
+                        first_event: EventTime::from_seconds(0),
+                        last_event: EventTime::from_seconds(number),
+                        records: number.into(),
+                        spans: vec![Span {
+                            from: EventTime::from_seconds(5),
+                            until: EventTime::from_seconds(5 + number),
+                        }],
+                        holes: Vec::new(),
+                    }],
+                    history: HistoryDocument::default(),
+                    pipe_changes: Vec::new(),
+                }],
+            };
+            AccountsDocument { accounts: (1..=accounts).map(account).collect(), sources: Vec::new() }
+        };
+        assert_eq!(received(&document(0)), []);
+        let all = received(&document(1_000));
+        assert_eq!(all.len(), 1_000);
+        assert!(all.iter().all(|(labels, _)| labels[0] != "other"));
+        let cut = received(&document(1_500));
+        assert_eq!(cut.len(), MOST_PLACES + 1);
+        let (labels, seconds) = cut.last().unwrap();
+        assert_eq!((labels.join(" "), *seconds), ("other other bus".to_owned(), 1.0));
+    }
 
     fn places(accounts: u64, regions: usize) -> HashMap<Place, HashMap<Kind, u64>> {
         let names = ["eu-west-1", "eu-west-2", "eu-west-3", "us-east-1", "us-east-2"];

@@ -152,6 +152,34 @@ pub(crate) const SOURCE_SHARDS: Definition = define(
     &["source", "state"],
 );
 
+pub(crate) const OBJECTS: Definition = define(
+    "dormouse_source_objects_total",
+    "Announced objects by what became of them: fetched, control (no logs, unread), refused, missing, damaged.",
+    &["source", "outcome"],
+);
+pub(crate) const OBJECT_BYTES: Definition = define(
+    "dormouse_source_object_bytes_total",
+    "Bytes of announced objects that were read: packed as they lie in their bucket, unpacked as text.",
+    &["source", "form"],
+);
+pub(crate) const OBJECT_ERRORS: Definition = define(
+    "dormouse_source_object_errors_total",
+    "Failed tries to read an announced object, by class of error.",
+    &["source", "class"],
+);
+pub(crate) const OBJECT_BAD_RECORDS: Definition = define(
+    "dormouse_source_object_bad_records_total",
+    "Records in announced objects that could not be applied.",
+    SOURCE,
+);
+pub(crate) const OBJECTS_LEFT: Definition = define(
+    "dormouse_source_objects_left_total",
+    "Messages left to come back because an object that they announce stayed out of reach.",
+    SOURCE,
+);
+pub(crate) const OBJECTS_IN_PROGRESS: Definition =
+    define("dormouse_source_objects_in_progress", "Announced objects that are being read.", SOURCE);
+
 /// Where there is no room for an account, `other` stands for it.
 pub(crate) const RECEIVED: Definition = define(
     "dormouse_received_seconds",

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use dormouse_aws::ErrorClass;
 use dormouse_sources::Count;
+use dormouse_sources::objects::ObjectStats;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
 use super::definitions::{
-    Definition, Row, SOURCE_ACKNOWLEDGED, SOURCE_BEHIND, SOURCE_DELETE_LOST, SOURCE_DELETE_RETRIES,
-    SOURCE_DELETED, SOURCE_EMPTY_READS, SOURCE_EMPTY_RECEIVES, SOURCE_EXPIRED_ITERATORS, SOURCE_EXTENDED,
-    SOURCE_IN_FLIGHT, SOURCE_IN_FLIGHT_BATCHES, SOURCE_LAPSED, SOURCE_LEFT, SOURCE_POLLERS, SOURCE_READS,
+    Definition, OBJECT_BAD_RECORDS, OBJECT_BYTES, OBJECT_ERRORS, OBJECTS, OBJECTS_IN_PROGRESS, OBJECTS_LEFT,
+    Row, SOURCE_ACKNOWLEDGED, SOURCE_BEHIND, SOURCE_DELETE_LOST, SOURCE_DELETE_RETRIES, SOURCE_DELETED,
+    SOURCE_EMPTY_READS, SOURCE_EMPTY_RECEIVES, SOURCE_EXPIRED_ITERATORS, SOURCE_EXTENDED, SOURCE_IN_FLIGHT,
+    SOURCE_IN_FLIGHT_BATCHES, SOURCE_LAPSED, SOURCE_LEFT, SOURCE_POLLERS, SOURCE_READS,
     SOURCE_RECEIVE_ERRORS, SOURCE_RECEIVED, SOURCE_RECEIVED_BYTES, SOURCE_REDELIVERED, SOURCE_RELEASED,
     SOURCE_SHARDS, SOURCE_SUBMITTED, SOURCE_THROTTLED, SOURCE_UNDELETED, SOURCE_UP, number,
 };
@@ -63,6 +65,7 @@ impl SourceMetrics {
     pub(crate) fn new(sources: Arc<SourceStates>) -> Result<Self, prometheus::Error> {
         let fields = FIELDS.iter().map(|(definition, _)| *definition);
         let definitions = fields.chain([&SOURCE_UP, &SOURCE_RECEIVE_ERRORS, &SOURCE_BEHIND, &SOURCE_SHARDS]);
+        let definitions = definitions.chain(OF_OBJECTS.iter().map(|(definition, _)| *definition));
         let descs: Result<_, _> = definitions.map(Definition::desc).collect();
         Ok(Self { sources, descs: descs? })
     }
@@ -91,9 +94,45 @@ impl Collector for SourceMetrics {
         families.push(SOURCE_RECEIVE_ERRORS.family(sources.iter().flat_map(errors)));
         families.push(SOURCE_BEHIND.family(sources.iter().filter_map(behind)));
         families.push(SOURCE_SHARDS.family(sources.iter().flat_map(shards)));
+        for (definition, rows) in OF_OBJECTS {
+            let rows = sources.iter().filter_map(|source| {
+                let rows = rows(source.objects.as_deref()?);
+                Some(rows.into_iter().map(|(label, count)| {
+                    let name = source.name.clone();
+                    let labels = std::iter::once(name).chain(label.map(str::to_owned)).collect();
+                    (labels, number(count.get()))
+                }))
+            });
+            families.push(definition.family(rows.flatten()));
+        }
         families
     }
 }
+
+/// The numbers of announced objects, each with its second label, if it has one.
+type ObjectRows = fn(&ObjectStats) -> Vec<(Option<&'static str>, &Count)>;
+
+const OF_OBJECTS: [(&Definition, ObjectRows); 6] = [
+    (&OBJECTS, |stats| {
+        vec![
+            (Some("fetched"), &stats.fetched),
+            (Some("control"), &stats.control),
+            (Some("refused"), &stats.refused),
+            (Some("missing"), &stats.missing),
+            (Some("damaged"), &stats.damaged),
+        ]
+    }),
+    (&OBJECT_BYTES, |stats| {
+        vec![(Some("packed"), &stats.packed_bytes), (Some("unpacked"), &stats.unpacked_bytes)]
+    }),
+    (&OBJECT_ERRORS, |stats| {
+        let row = |class: ErrorClass| (Some(class.name()), &stats.errors[class.number()]);
+        ErrorClass::ALL.map(row).into()
+    }),
+    (&OBJECT_BAD_RECORDS, |stats| vec![(None, &stats.bad_records)]),
+    (&OBJECTS_LEFT, |stats| vec![(None, &stats.left)]),
+    (&OBJECTS_IN_PROGRESS, |stats| vec![(None, &stats.in_progress)]),
+];
 
 fn errors(source: &SourceState) -> Vec<Row> {
     let errors = match &source.stats {

@@ -4,8 +4,8 @@ use dormouse_aws::{ErrorClass, Failure};
 use dormouse_sources::health::{Phase, SourceHealth, Trouble, Work};
 
 use super::house::{House, records};
-use crate::Stage;
 use crate::api::ReadinessDocument;
+use crate::{SourceFailure, SourceState, Stage};
 
 fn codes(house: &House) -> (u16, Vec<String>) {
     let answer = house.get("/readyz");
@@ -34,11 +34,29 @@ fn every_reason_is_told_and_goes_away() {
         health.troubles.insert(Work::Receive, trouble);
     });
     assert_eq!(codes(&house), (503, vec!["source_trouble".to_owned()]));
-    assert!(!house.get("/readyz").text().contains("secret"));
+    let told = house.get("/readyz").text().to_owned();
+    assert!(told.contains("denied; grant it") && !told.contains("secret"), "{told}");
     let status = house.json("/api/v1/status");
     assert!(status["instance"]["sources"][0]["trouble"][0].as_str().unwrap().contains("a secret ARN"));
     assert_eq!(status["instance"]["ready"], false);
     house.health.send_replace(SourceHealth { phase: Phase::Running, ..SourceHealth::default() });
+    assert_eq!(codes(&house).0, 200);
+
+    let failed =
+        SourceFailure { advice: "set its region", detail: "a secret path".into(), at: super::house::now() };
+    house.instance.sources.fail("bus", failed);
+    assert_eq!(codes(&house), (503, vec!["source_failed".to_owned()]));
+    let told = house.get("/readyz").text().to_owned();
+    assert!(told.contains("set its region") && !told.contains("secret"), "{told}");
+    assert!(house.get("/metrics").text().contains("dormouse_source_up{source=\"bus\"} 0\n"));
+    let source = house.json("/api/v1/status")["instance"]["sources"][0].clone();
+    assert_eq!(
+        (&source["state"], &source["trouble"][0]),
+        (&"failed".into(), &"a secret path; set its region".into())
+    );
+    // Taken up again.
+    let state = house.instance.sources.all().remove(0);
+    house.instance.sources.show(SourceState { failure: None, ..state });
     assert_eq!(codes(&house).0, 200);
 
     house.shut(true);

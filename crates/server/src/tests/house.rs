@@ -7,10 +7,14 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use dormouse_cloudtrail::{Decoder, Limits as DecoderLimits};
+use dormouse_history::{BackfillRequest, JobHandle, Jobs, StartError};
+use dormouse_ledger::Span;
 use dormouse_model::{Clock, EventTime, ManualClock, OperationTable};
-use dormouse_pipeline::{OnPoison, Pipeline, PipelineIntake, PipelineOptions};
+use dormouse_pipeline::view::Declared;
+use dormouse_pipeline::{HistoryIntake, OnPoison, Pipeline, PipelineIntake, PipelineOptions};
 use dormouse_simulate::records::{Generated, Generator, Mix, Shape};
 use dormouse_sources::health::SourceHealth;
+use dormouse_sources::objects::{BoxFuture, FolderObjects};
 use dormouse_sources::{Acknowledge, Batch, Intake, Message, Receipt};
 use dormouse_store::{Epoch, Guard, GuardedStore, Readers, SqliteOptions, SqliteStore};
 use serde_json::Value;
@@ -20,7 +24,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Instance, Server, ServerOptions, SourceState, SourceStats, Stage};
+use crate::{
+    Instance, NotStarted, Pace, ReadHistory, Server, ServerOptions, SourceState, SourceStats, Stage,
+};
 
 /// Lets nothing through while it is shut, and lets wait while it is held.
 #[derive(Default)]
@@ -52,6 +58,38 @@ impl Acknowledge for Acks {
     fn leave(&self, _: Vec<Receipt>) {}
 }
 
+/// Reads history from folders alone.
+struct History {
+    jobs: Jobs,
+    intake: HistoryIntake,
+    decoder: Arc<Decoder>,
+    clock: Arc<dyn Clock>,
+}
+
+impl ReadHistory for History {
+    fn pace(&self) -> Pace {
+        Pace { concurrency: 3, bandwidth: Some(1 << 30) }
+    }
+
+    fn start(&self, request: BackfillRequest) -> BoxFuture<'_, Result<JobHandle, NotStarted>> {
+        let refused = |text: &dyn std::fmt::Display| NotStarted::Refused(text.to_string());
+        let folder = request.local.clone().unwrap_or_default();
+        let started = FolderObjects::new(&folder).map_err(|error| refused(&error)).and_then(|store| {
+            let (intake, decoder) = (self.intake.clone(), Arc::clone(&self.decoder));
+            let started = self.jobs.start(request, Arc::new(store), intake, decoder, &*self.clock);
+            started.map_err(|error| match error {
+                StartError::Busy(id) => NotStarted::Busy(id),
+                StartError::Request(error) => refused(&error),
+            })
+        });
+        Box::pin(async move { started })
+    }
+
+    fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+}
+
 /// A server with everything behind it.
 pub(super) struct House {
     pub(super) runtime: Runtime,
@@ -64,7 +102,7 @@ pub(super) struct House {
     acked: Arc<AtomicUsize>,
     submitted: AtomicUsize,
     stop: CancellationToken,
-    _folder: TempDir,
+    pub(super) folder: TempDir,
 }
 
 /// How long anything may take on a slow machine with everything else running beside it.
@@ -73,6 +111,15 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// What the records of [`records`] reach up to, and a little later.
 pub(super) fn now() -> EventTime {
     "2026-11-12T00:00:00Z".parse().unwrap()
+}
+
+/// A span of two days, in a place of which nothing else is known.
+fn declared() -> Declared {
+    Declared {
+        accounts: vec!["999988887777".parse().unwrap()],
+        regions: vec!["sa-east-1".parse().unwrap()],
+        span: Span { from: now().minus(3 * 86_400), until: now().minus(86_400) },
+    }
 }
 
 /// Records of everything that happens, spread over ten days, with hostile texts.
@@ -103,8 +150,10 @@ impl House {
         let wall: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
         let gate = Arc::<Gate>::default();
         let store = SqliteStore::open(SqliteOptions::at(&path)).unwrap();
+        let store_id = store.id().to_owned();
         let store = Arc::new(GuardedStore { inner: store, guard: AtGate(Arc::clone(&gate)) });
         let decoder = Arc::new(Decoder::new(OperationTable::default(), DecoderLimits::default()));
+        let for_history = Arc::clone(&decoder);
         let options = PipelineOptions {
             epoch_interval: Duration::from_millis(5),
             fold_interval: Duration::from_millis(50),
@@ -122,6 +171,14 @@ impl House {
             control: pipeline.control(),
             registry,
             sources: Arc::default(),
+            history: Arc::new(History {
+                jobs: Jobs::default(),
+                intake: pipeline.history(),
+                decoder: for_history,
+                clock: Arc::clone(&wall),
+            }),
+            declared: Arc::new([declared()]),
+            store: store_id.into(),
             lifecycle: Arc::default(),
             version: "1.2.3",
             started: now(),
@@ -131,6 +188,7 @@ impl House {
             name: "bus".into(),
             health: receiver,
             stats: SourceStats::Sqs(Arc::default()),
+            objects: Some(Arc::default()),
             failure: None,
         });
         instance.lifecycle.enter(Stage::Running);
@@ -143,19 +201,7 @@ impl House {
         runtime.spawn(server.run(stop.clone()));
         drop(_context);
         let (acked, submitted) = (Arc::default(), AtomicUsize::new(0));
-        Self {
-            runtime,
-            address,
-            instance,
-            clock,
-            health,
-            gate,
-            intake,
-            acked,
-            submitted,
-            stop,
-            _folder: folder,
-        }
+        Self { runtime, address, instance, clock, health, gate, intake, acked, submitted, stop, folder }
     }
 
     /// Takes messages in and waits until they are durable and visible.
@@ -216,6 +262,15 @@ impl House {
         let answer = self.get(path);
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
         answer.json()
+    }
+
+    /// Sends a body along.
+    pub(super) fn post(&self, path: &str, body: &str) -> Answer {
+        let length = body.len();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        );
+        self.send(format!("{head}{body}").as_bytes())
     }
 
     pub(super) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {

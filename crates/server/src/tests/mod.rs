@@ -1,5 +1,7 @@
 //! Through a real connection, against a real pipeline over a store in a temporary folder.
 
+mod accounts;
+mod backfill;
 mod crowds;
 mod errors;
 mod filters;

@@ -18,6 +18,13 @@ pub(super) fn become_the_writer(connection: &Connection) -> rusqlite::Result<Str
     Ok(writer)
 }
 
+/// The store's own id, made when it is first asked for.
+pub(super) fn id_of_store(connection: &Connection) -> rusqlite::Result<String> {
+    let id = format!("{:016x}", fastrand::u64(..));
+    connection.execute("INSERT OR IGNORE INTO meta VALUES ('id', ?1)", [&id])?;
+    connection.query_row("SELECT value FROM meta WHERE name = 'id'", [], |row| row.get(0))
+}
+
 /// Appends one epoch with its quarantined messages, all or nothing, durable when it returns.
 pub(super) fn append(
     connection: &mut Connection,

@@ -64,6 +64,7 @@ pub struct SqliteStore {
     connection: Mutex<Connection>,
     quarantine_bytes: AtomicU64,
     writer: String,
+    id: String,
     _lock: WriterLock,
 }
 
@@ -78,14 +79,20 @@ impl SqliteStore {
         configure(&connection).map_err(|error| explain(&path, &error))?;
         schema::migrate(&mut connection, &path)?;
         let writer = journal::become_the_writer(&connection).map_err(|error| explain(&path, &error))?;
+        let id = journal::id_of_store(&connection).map_err(|error| explain(&path, &error))?;
         let bytes = quarantine::total_bytes(&connection).map_err(|error| explain(&path, &error))?;
         let quarantine_bytes = AtomicU64::new(bytes);
-        Ok(Self { options, connection: Mutex::new(connection), quarantine_bytes, writer, _lock: lock })
+        Ok(Self { options, connection: Mutex::new(connection), quarantine_bytes, writer, id, _lock: lock })
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
         &self.options.path
+    }
+
+    /// The store's own id, which it keeps wherever its file goes.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// Caps the file's size in pages of 4 KiB, as a full disk would: commits beyond it ask to be retried.

@@ -92,6 +92,13 @@ impl Reader {
         self.connection.execute_batch("COMMIT;").map_err(|error| self.explain(&error))
     }
 
+    /// The store's own id; `None` if nobody has opened it for writing since stores have one.
+    pub fn id(&self) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT value FROM meta WHERE name = 'id'";
+        let id = self.connection.query_row(sql, [], |row| row.get(0)).optional();
+        id.map_err(|error| self.explain(&error))
+    }
+
     /// The last epoch that the tables cover.
     pub fn folded(&self) -> Result<u64, StoreError> {
         fold::position(&self.connection).map_err(|error| self.explain(&error))

@@ -293,3 +293,17 @@ fn a_writer_that_was_replaced_is_fenced() {
     other.execute("UPDATE meta SET value = 'somebody else' WHERE name = 'writer'", []).unwrap();
     assert!(matches!(store.commit(&epoch(1, b"")).unwrap(), Commit::Fenced));
 }
+
+#[test]
+fn a_store_keeps_its_id_and_no_other_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = |name: &str| {
+        let store = SqliteStore::open(SqliteOptions::at(folder.path().join(name))).unwrap();
+        store.id().to_owned()
+    };
+    let (one, other) = (id("one.db"), id("other.db"));
+    assert!(one.len() == 16 && one.bytes().all(|b| b.is_ascii_hexdigit()), "{one}");
+    assert_eq!(id("one.db"), one);
+    assert_ne!(one, other);
+    assert_eq!(Reader::open(&folder.path().join("one.db")).unwrap().id().unwrap(), Some(one));
+}
