@@ -27,8 +27,6 @@ pub struct Ways {
     pub s3: S3Double,
     sources: Vec<String>,
     settings: BTreeMap<&'static str, BTreeMap<&'static str, String>>,
-    /// What else stands in the configuration.
-    rest: String,
 }
 
 impl Ways {
@@ -41,13 +39,13 @@ impl Ways {
             s3: S3Double::start(S3Options::default()).await.unwrap(),
             sources: Vec::new(),
             settings: BTreeMap::new(),
-            rest: String::new(),
         };
         ways.set("store", "path", &format!("{:?}", ways.store()));
         ways.set("ingest", "fold_interval", "\"1s\"");
         ways.set("ingest", "epoch_interval", "\"50ms\"");
         // Many instances run on one machine at once.
         ways.set("http", "listen", "\"127.0.0.1:0\"");
+        ways.set("history", "endpoint_url", &format!("{:?}", ways.s3.endpoint()));
         ways
     }
 
@@ -56,13 +54,18 @@ impl Ways {
         self.settings.entry(section).or_default().insert(key, value.to_owned());
     }
 
-    /// Adds lines to the end of the configuration.
-    pub fn add(&mut self, lines: &str) {
-        self.rest.push_str(lines);
+    /// Makes a queue, and a source of this name that reads it. Returns the queue's URL.
+    pub fn queue(&mut self, name: &str) -> String {
+        self.queue_with(name, "")
     }
 
-    /// Makes a queue, and a source of this name that reads it. Returns the queue's URL.
-    pub fn queue(&mut self, name: &str, lines: &str) -> String {
+    /// The same for a queue that announces objects; those in these parts of buckets may be read.
+    pub fn queue_of_objects(&mut self, name: &str, buckets: &[&str]) -> String {
+        let s3 = self.s3.endpoint();
+        self.queue_with(name, &format!("buckets = {buckets:?}\ns3_endpoint_url = {s3:?}\n"))
+    }
+
+    fn queue_with(&mut self, name: &str, lines: &str) -> String {
         let queue = self.sqs.create_queue(name, QueueOptions { reorder_window: 100, ..QueueOptions::default() });
         let endpoint = self.sqs.endpoint();
         self.sources.push(format!(
@@ -104,7 +107,6 @@ impl Ways {
         for source in &self.sources {
             writeln!(text, "[[sources]]\n{source}").unwrap();
         }
-        text.push_str(&self.rest);
         let path = self.folder.path().join("dormouse.toml");
         std::fs::write(&path, text).unwrap();
         path
@@ -112,8 +114,7 @@ impl Ways {
 
     /// Starts `dormouse run`.
     pub fn run(&self) -> Running {
-        let log = self.folder.path().join("stderr.log");
-        Running::start_with(&self.configuration(), log, &[("AWS_ENDPOINT_URL_S3", self.s3.endpoint())])
+        Running::start(&self.configuration(), self.folder.path().join("stderr.log"))
     }
 
     /// A call of the program with this configuration.
@@ -121,7 +122,6 @@ impl Ways {
         let configuration = self.configuration();
         let mut command = dormouse(arguments);
         command.args(["--config", configuration.to_str().unwrap()]);
-        command.env("AWS_ENDPOINT_URL_S3", self.s3.endpoint());
         command
     }
 

@@ -23,7 +23,7 @@ const FOREIGN: &str = "somebody-elses";
 /// A queue that announces objects of one bucket. Another bucket is there as well.
 async fn ways() -> (Ways, String) {
     let mut ways = Ways::new().await;
-    let queue = ways.queue("trail", &format!("buckets = [\"{BUCKET}/AWSLogs/\"]\n"));
+    let queue = ways.queue_of_objects("trail", &[&format!("{BUCKET}/AWSLogs/")]);
     ways.s3.create_bucket(BUCKET);
     ways.s3.create_bucket(FOREIGN);
     (ways, queue)

@@ -161,7 +161,7 @@ fn announcements(happened: &Happened, seed: u64) -> Vec<String> {
     messages
 }
 
-const BUCKETS: &str = "buckets = [\"example-trail/AWSLogs/\"]\n";
+const BUCKETS: &[&str] = &["example-trail/AWSLogs/"];
 
 fn bodies(deliveries: &[&Generated]) -> Vec<String> {
     deliveries.iter().map(|record| record.eventbridge()).collect()
@@ -176,7 +176,7 @@ async fn stopped(ways: &Ways, running: Running) -> Value {
 
 async fn by_queue(happened: &Happened) -> Value {
     let mut ways = Ways::new().await;
-    let queue = ways.queue("bus", "");
+    let queue = ways.queue("bus");
     ways.sqs.send_many(&queue, bodies(&happened.delivered(2, 500))).unwrap();
     let mut running = ways.run();
     ways.drained(&mut running, &queue).await;
@@ -194,7 +194,7 @@ async fn by_stream(records: &Records, options: StreamOptions) -> Value {
 
 async fn by_trail(happened: &Happened) -> Value {
     let mut ways = Ways::new().await;
-    let queue = ways.queue("trail", BUCKETS);
+    let queue = ways.queue_of_objects("trail", BUCKETS);
     store_objects(&ways, happened);
     ways.sqs.send_many(&queue, announcements(happened, 3)).unwrap();
     let mut running = ways.run();
@@ -217,7 +217,7 @@ fn assert_finished(ways: &Ways) {
 
 async fn by_all_ways_at_once(happened: &Happened) -> Value {
     let mut ways = Ways::new().await;
-    let (bus, trail) = (ways.queue("bus", ""), ways.queue("trail", BUCKETS));
+    let (bus, trail) = (ways.queue("bus"), ways.queue_of_objects("trail", BUCKETS));
     for stream in ["flow", "logs"] {
         ways.stream(stream, StreamOptions::default());
     }
@@ -245,7 +245,7 @@ async fn by_all_ways_at_once(happened: &Happened) -> Value {
 async fn by_queue_with_a_short_memory_and_then_backfill(happened: &Happened) -> Value {
     let mut ways = Ways::new().await;
     ways.set("ingest", "id_window", "10000");
-    let queue = ways.queue("bus", "");
+    let queue = ways.queue("bus");
     ways.sqs.send_many(&queue, bodies(&happened.delivered(8, EVENTS))).unwrap();
     let mut running = ways.run();
     ways.drained(&mut running, &queue).await;
