@@ -32,6 +32,8 @@ pub struct Scene {
     /// Where undeliverable messages go, if [`Scene::with_dead_letters`] made it.
     pub dead: String,
     settings: BTreeMap<&'static str, BTreeMap<&'static str, String>>,
+    /// Further sources, and whatever else is said in sections of their own.
+    more: String,
 }
 
 impl Scene {
@@ -54,7 +56,8 @@ impl Scene {
         let dead = double.create_queue("dead", QueueOptions::default());
         let queue = double.create_queue("dormouse", options);
         let folder = tempfile::tempdir().unwrap();
-        let mut scene = Self { folder, clock, queue, dead, settings: BTreeMap::new(), double };
+        let mut scene =
+            Self { folder, clock, queue, dead, settings: BTreeMap::new(), more: String::new(), double };
         scene.set("store", "path", &format!("{:?}", scene.store()));
         scene.set("source", "queue_url", &format!("{:?}", scene.queue));
         scene.set("source", "endpoint_url", &format!("{:?}", scene.double.endpoint()));
@@ -69,6 +72,23 @@ impl Scene {
     /// Sets one key of `[store]`, of `[http]`, of the one `[[sources]]` (`source`) or of `[ingest]` to a TOML value.
     pub fn set(&mut self, section: &'static str, key: &'static str, value: &str) {
         self.settings.entry(section).or_default().insert(key, value.to_owned());
+    }
+
+    /// Adds a section to the configuration, after all others: a further source, say.
+    pub fn add(&mut self, section: &str) {
+        self.more.push_str(section);
+        self.more.push('\n');
+    }
+
+    /// Adds one more queue, and a source that reads it. Returns the queue.
+    pub fn add_queue(&mut self, source: &str, options: QueueOptions) -> String {
+        let queue = self.double.create_queue(source, options);
+        let endpoint = self.double.endpoint().to_owned();
+        self.add(&format!(
+            "[[sources]]\nname = {source:?}\ntype = \"sqs\"\nregion = \"eu-west-1\"\nqueue_url = {queue:?}\n\
+             endpoint_url = {endpoint:?}\nvisibility_timeout = \"10s\"\nwait_time = \"1s\""
+        ));
+        queue
     }
 
     /// The store's file.
@@ -89,6 +109,7 @@ impl Scene {
                 writeln!(text, "{key} = {value}").unwrap();
             }
         }
+        text.push_str(&self.more);
         let path = self.folder.path().join("dormouse.toml");
         std::fs::write(&path, text).unwrap();
         path

@@ -92,9 +92,9 @@ impl Digest {
             serde_json::from_slice(text).map_err(|error| DigestError::Json(error.to_string()))?;
         let log_files = written.log_files.ok_or(DigestError::Missing("logFiles"))?;
         Ok(Self {
-            account: read("awsAccountId", required("awsAccountId", written.account)?)?,
-            start: read("digestStartTime", required("digestStartTime", written.start)?)?,
-            end: read("digestEndTime", required("digestEndTime", written.end)?)?,
+            account: read("awsAccountId", &required("awsAccountId", written.account)?)?,
+            start: read("digestStartTime", &required("digestStartTime", written.start)?)?,
+            end: read("digestEndTime", &required("digestEndTime", written.end)?)?,
             bucket: bounded("digestS3Bucket", LONGEST_BUCKET, written.bucket)?,
             object: bounded("digestS3Object", LONGEST_KEY, written.object)?,
             previous: written.previous.read()?,
@@ -166,7 +166,7 @@ impl WrittenPrevious {
 
 impl WrittenLogFile {
     fn read(self) -> Result<DigestLogFile, DigestError> {
-        let time = |name, text: Option<String>| text.map(|text| read(name, text)).transpose();
+        let time = |name, text: Option<String>| text.map(|text| read(name, &text)).transpose();
         Ok(DigestLogFile {
             bucket: bounded("s3Bucket", LONGEST_BUCKET, self.s3_bucket)?,
             object: bounded("s3Object", LONGEST_KEY, self.s3_object)?,
@@ -186,8 +186,8 @@ fn bounded(name: &'static str, bound: usize, value: Option<String>) -> Result<St
     if value.len() > bound { Err(unreadable(name, &value)) } else { Ok(value) }
 }
 
-fn read<T: std::str::FromStr>(name: &'static str, value: String) -> Result<T, DigestError> {
-    value.parse().map_err(|_| unreadable(name, &value))
+fn read<T: std::str::FromStr>(name: &'static str, value: &str) -> Result<T, DigestError> {
+    value.parse().map_err(|_| unreadable(name, value))
 }
 
 /// A SHA-256. CloudTrail writes no other hash, and one that is not known proves nothing.

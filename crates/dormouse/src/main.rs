@@ -47,6 +47,10 @@ fn main() -> ExitCode {
         Command::Status(ref args) => {
             ask(&cli, &args.place, |asked| commands::status::status(args.output, asked, screen))
         }
+        Command::Accounts(ref args) => {
+            ask(&cli, &args.place, |asked| commands::accounts::accounts(args, asked, screen))
+        }
+        Command::Backfill(ref args) => finish(commands::backfill::backfill(args, &cli, screen)),
         Command::Quarantine(ref args) => ask(&cli, args.command.place(), |asked| {
             commands::quarantine::quarantine(&args.command, asked, screen)
         }),

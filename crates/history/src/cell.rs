@@ -337,7 +337,7 @@ impl RareEvidence {
 fn keep_latest(known: &mut Option<Latest>, observation: &Observation<'_>) {
     match known {
         None => {
-            *known = Some(Latest { rank: Rank::of(observation), encoded: encode(observation, Vec::new()) })
+            *known = Some(Latest { rank: Rank::of(observation), encoded: encode(observation, Vec::new()) });
         }
         Some(known) if observation.time < known.rank.time => {}
         Some(known) => {

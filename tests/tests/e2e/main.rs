@@ -10,9 +10,11 @@
     reason = "the helpers of tests are no tests to clippy"
 )]
 
+mod accounts;
 mod acks;
 mod ask;
 mod ask_wrong;
+mod backfill;
 mod config;
 mod contracts;
 mod demo;
@@ -30,4 +32,5 @@ mod prometheus;
 mod replay;
 mod stop;
 mod store;
+mod supervision;
 mod witnesses;

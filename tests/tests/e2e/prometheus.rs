@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dormouse_model::printable;
+use dormouse_simulate::kinesis::{KinesisDouble, KinesisOptions, StreamOptions};
 use dormouse_tests::http;
 use dormouse_tests::prometheus::{Prometheus, Target, complaints_about_metrics};
 use dormouse_tests::scene::Scene;
@@ -58,11 +59,21 @@ async fn prometheus_reads_what_the_store_knows() {
     let token_file = scene.folder.path().join("token");
     std::fs::write(&token_file, format!("{TOKEN}\n")).unwrap();
     scene.set("http", "token_file", &format!("{token_file:?}"));
+    // One source of each kind, so that every metric there is has a series.
+    scene.set("source", "buckets", "[\"trail-logs\"]");
+    let kinesis = KinesisDouble::start(KinesisOptions::default()).await.unwrap();
+    kinesis.create_stream("dormouse", 1, StreamOptions::default());
+    let endpoint = kinesis.endpoint().to_owned();
+    scene.add(&format!(
+        "[[sources]]\nname = \"flow\"\ntype = \"kinesis\"\nstream = \"dormouse\"\nregion = \"eu-west-1\"\n\
+         endpoint_url = {endpoint:?}"
+    ));
     let mut running = scene.run();
     let url = running.url().await;
     let address = url.strip_prefix("http://").unwrap();
     scene.send(bodies(31, &everything(31, 2_000)));
     scene.send(hostile_records());
+    scene.send([r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Time":"2026-11-10T12:00:00.000Z","Bucket":"trail-logs","RequestId":"r","HostId":"h"}"#]);
     scene.drained(&mut running).await;
 
     let target = |job, path: &str| Target {

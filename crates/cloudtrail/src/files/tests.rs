@@ -374,8 +374,8 @@ fn the_hash_is_that_of_the_unpacked_text() {
         format!("[{{\"a\":\"{large}\"}},{{}}]"),
         format!("{large}\n{{}}\n"),
         format!("{{\"a\":{large}"),
-        format!("\u{feff}{{}}\r\n{{"),
-        format!("\u{f3}\n"),
+        "\u{feff}{}\r\n{".to_owned(),
+        "\u{f3}\n".to_owned(),
     ] {
         use sha2::Digest as _;
         let expected: [u8; 32] = sha2::Sha256::digest(&text).into();

@@ -12,7 +12,7 @@ fn call(service: &str, operation: &str, request: Value) -> Value {
     call
 }
 
-fn pipe(body: impl ToString) -> Pipe {
+fn pipe(body: &impl ToString) -> Pipe {
     match <[Seen; 1]>::try_from(seen(body.to_string())) {
         Ok([Seen::Pipe(pipe)]) => pipe,
         other => panic!("not one pipe record: {other:?}"),
@@ -64,7 +64,7 @@ fn calls_that_change_the_delivery_are_told() {
 fn what_failed_is_told_as_such() {
     let mut denied = call("cloudtrail", "StopLogging", json!({"name": "main"}));
     denied["errorCode"] = json!("AccessDenied");
-    assert_eq!(pipe(denied).error_code.as_deref(), Some("AccessDenied"));
+    assert_eq!(pipe(&denied).error_code.as_deref(), Some("AccessDenied"));
 }
 
 #[test]

@@ -24,8 +24,22 @@ pub(crate) fn choose(cli: &Cli, place: &WhereArgs) -> anyhow::Result<Asked> {
         let config = configuration(&cli.config)?.unwrap_or_default();
         return Ok(Asked::Store(Box::new(StoreFile::new(store.clone(), config))));
     }
-    let variable = std::env::var(VARIABLE).ok().filter(|url| !url.is_empty());
-    let named = place.url.clone().or(variable);
+    Ok(Asked::Instance(Box::new(instance_of(cli, place)?)))
+}
+
+/// Whether an option or the variable names an instance.
+pub(crate) fn is_named(place: &WhereArgs) -> bool {
+    named(place).is_some()
+}
+
+fn named(place: &WhereArgs) -> Option<String> {
+    let variable = || std::env::var(VARIABLE).ok().filter(|url| !url.is_empty());
+    place.url.clone().or_else(variable)
+}
+
+/// The instance that the options name, or the configured one.
+pub(crate) fn instance_of(cli: &Cli, place: &WhereArgs) -> anyhow::Result<Instance> {
+    let named = named(place);
     let token = match (Token::from_variable()?, &place.token_file) {
         (None, Some(file)) => Some(Token::from_file(file)?),
         (token, _) => token,
@@ -54,11 +68,11 @@ pub(crate) fn choose(cli: &Cli, place: &WhereArgs) -> anyhow::Result<Asked> {
         (token, _) => token,
     };
     let http = Http::new(&url, token, place.allow_plaintext_token)?;
-    Ok(Asked::Instance(Box::new(Instance::new(http))))
+    Ok(Instance::new(http))
 }
 
 /// The configuration: read if somebody named one, or if there is one at its usual place.
-fn configuration(path: &Path) -> anyhow::Result<Option<Config>> {
+pub(crate) fn configuration(path: &Path) -> anyhow::Result<Option<Config>> {
     if path == Path::new(config::DEFAULT_PATH) && !path.exists() {
         return Ok(None);
     }

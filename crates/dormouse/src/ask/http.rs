@@ -11,6 +11,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::token::{self, Token};
@@ -103,6 +104,21 @@ impl Http {
         path: &[&str],
         parameters: &[(&str, &str)],
     ) -> anyhow::Result<Vec<u8>> {
+        self.exchange(method, path, parameters, None)
+    }
+
+    /// The same for a request with a JSON body.
+    pub(super) fn send(&self, method: Method, path: &[&str], body: &Value) -> anyhow::Result<Vec<u8>> {
+        self.exchange(method, path, &[], Some(body.to_string()))
+    }
+
+    fn exchange(
+        &self,
+        method: Method,
+        path: &[&str],
+        parameters: &[(&str, &str)],
+        body: Option<String>,
+    ) -> anyhow::Result<Vec<u8>> {
         let mut url = self.base.clone();
         // Every piece is escaped, so that an ARN stays one piece.
         if let Ok(mut pieces) = url.path_segments_mut() {
@@ -114,6 +130,9 @@ impl Http {
         let mut request = self.client.request(method, url);
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, token.header.clone());
+        }
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
         self.runtime.block_on(async {
             let answer = tokio::time::timeout(self.patience, request.send()).await;

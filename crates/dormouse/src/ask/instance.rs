@@ -2,13 +2,15 @@
 
 use std::collections::HashSet;
 
-use dormouse_model::KeyArn;
-use dormouse_pipeline::view::{KeyDetails, KeysPage, StatusDocument};
+use dormouse_history::JobProgress;
+use dormouse_model::{AccountId, KeyArn, Region};
+use dormouse_pipeline::view::{AccountsDocument, KeyDetails, KeysPage, StatusDocument};
 use dormouse_pipeline::{QuarantineAction, QuarantineOutcome};
-use dormouse_server::api::{InstanceDocument, OutcomeDocument, QuarantinePage};
+use dormouse_server::api::{AccountsPage, InstanceDocument, OutcomeDocument, QuarantinePage};
 use dormouse_store::StoredQuarantined;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::http::{Http, Problem};
 use super::{PAGE, Question, no_such_message};
@@ -25,6 +27,9 @@ pub(crate) struct Status {
     /// What was read and what became of it.
     #[serde(flatten)]
     pub(crate) known: StatusDocument,
+    /// The store's own id; one that was not opened for writing for long has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) store: Option<String>,
     /// The process itself; a store has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) instance: Option<InstanceDocument>,
@@ -58,6 +63,66 @@ impl Instance {
 
     pub(super) fn status(&self) -> anyhow::Result<Status> {
         self.http.get(&["status"], &[])
+    }
+
+    /// The instance's address as it may be printed.
+    pub(crate) fn name(&self) -> String {
+        self.http.name()
+    }
+
+    /// The id of its store; `None` if it does not say.
+    pub(crate) fn store_id(&self) -> anyhow::Result<Option<String>> {
+        Ok(self.status()?.store)
+    }
+
+    /// What is known of these accounts and Regions; of all where none is named.
+    pub(crate) fn accounts(
+        &self,
+        accounts: &[AccountId],
+        regions: &[Region],
+    ) -> anyhow::Result<AccountsDocument> {
+        let limit = PAGE.to_string();
+        let accounts: Vec<String> = accounts.iter().map(ToString::to_string).collect();
+        let regions: Vec<String> = regions.iter().map(ToString::to_string).collect();
+        let filters = accounts.iter().map(|account| ("account", account.as_str()));
+        let filters: Vec<_> =
+            filters.chain(regions.iter().map(|region| ("region", region.as_str()))).collect();
+        let (mut known, mut after) = (AccountsDocument::default(), None::<AccountId>);
+        loop {
+            let behind = after.map(|after| after.to_string());
+            let mut parameters = vec![("limit", limit.as_str())];
+            parameters.extend(behind.as_deref().map(|behind| ("after", behind)));
+            parameters.extend(&filters);
+            let page: AccountsPage = self.http.get(&["accounts"], &parameters)?;
+            known.accounts.extend(page.known.accounts);
+            known.sources = page.known.sources;
+            match page.next {
+                Some(next) if Some(next) > after => after = Some(next),
+                Some(_) => return Err(self.http.strange("its list of accounts does not end")),
+                None => return Ok(known),
+            }
+        }
+    }
+
+    /// Starts a job that reads history.
+    pub(crate) fn start_backfill(&self, request: &Value) -> anyhow::Result<JobProgress> {
+        let answer = self.http.send(Method::POST, &["backfill"], request)?;
+        self.job(&answer)
+    }
+
+    /// How far a job is.
+    pub(crate) fn backfill(&self, id: u64) -> anyhow::Result<JobProgress> {
+        self.http.get(&["backfill", &id.to_string()], &[])
+    }
+
+    /// Cancels a job.
+    pub(crate) fn cancel_backfill(&self, id: u64) -> anyhow::Result<JobProgress> {
+        let answer = self.http.ask(Method::DELETE, &["backfill", &id.to_string()], &[])?;
+        self.job(&answer)
+    }
+
+    fn job(&self, answer: &[u8]) -> anyhow::Result<JobProgress> {
+        serde_json::from_slice(answer).map_err(|error| self.http.strange(&error.to_string()))
     }
 
     pub(super) fn quarantine(&self) -> anyhow::Result<Vec<StoredQuarantined>> {

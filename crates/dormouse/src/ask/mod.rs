@@ -12,16 +12,15 @@ mod question;
 mod store;
 mod token;
 
-use dormouse_model::KeyArn;
-use dormouse_pipeline::view::{KeyDetails, KeysPage};
+use dormouse_model::{AccountId, KeyArn, Region};
+use dormouse_pipeline::view::{AccountsDocument, KeyDetails, KeysPage};
 use dormouse_pipeline::{QuarantineAction, QuarantineOutcome};
 use dormouse_store::StoredQuarantined;
 
-pub(crate) use choose::choose;
-pub(crate) use instance::Status;
+pub(crate) use choose::{choose, configuration, instance_of, is_named};
+pub(crate) use instance::{Instance, Status};
 pub(crate) use question::Question;
 
-use instance::Instance;
 use store::StoreFile;
 
 /// So many keys or messages are asked for at once.
@@ -57,6 +56,18 @@ impl Asked {
         match self {
             Self::Store(store) => store.status(),
             Self::Instance(instance) => instance.status(),
+        }
+    }
+
+    /// What is known of these accounts and Regions; of all where none is named.
+    pub(crate) fn accounts(
+        &self,
+        accounts: &[AccountId],
+        regions: &[Region],
+    ) -> anyhow::Result<AccountsDocument> {
+        match self {
+            Self::Store(store) => store.accounts(accounts, regions),
+            Self::Instance(instance) => instance.accounts(accounts, regions),
         }
     }
 

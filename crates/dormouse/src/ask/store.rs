@@ -7,8 +7,8 @@ use std::sync::Arc;
 use dormouse_cloudtrail::{Decoder, Limits};
 use dormouse_ledger::query::{Selection, select};
 use dormouse_ledger::{Judge, KeyDocument, Source};
-use dormouse_model::{KeyArn, WallClock};
-use dormouse_pipeline::view::{KeyDetails, KeysPage};
+use dormouse_model::{AccountId, KeyArn, Region, WallClock};
+use dormouse_pipeline::view::{AccountsDocument, KeyDetails, KeysPage};
 use dormouse_pipeline::{
     Pipeline, PipelineOptions, QuarantineAction, QuarantineOutcome, StoreView, read_store,
 };
@@ -59,7 +59,18 @@ impl StoreFile {
     }
 
     pub(super) fn status(&self) -> anyhow::Result<Status> {
-        Ok(Status { known: self.view()?.status()?, instance: None })
+        let known = self.view()?.status()?;
+        Ok(Status { known, store: Reader::open(&self.path)?.id()?, instance: None })
+    }
+
+    pub(super) fn accounts(
+        &self,
+        accounts: &[AccountId],
+        regions: &[Region],
+    ) -> anyhow::Result<AccountsDocument> {
+        let mut known = self.view()?.accounts(&self.config.history.declared());
+        known.retain(accounts, regions);
+        Ok(known)
     }
 
     pub(super) fn quarantine(&self) -> anyhow::Result<Vec<StoredQuarantined>> {

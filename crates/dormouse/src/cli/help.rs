@@ -4,7 +4,7 @@
 pub(crate) const EXIT_STATUSES: [(u8, &str); 5] = [
     (0, "done"),
     (1, "failed: nothing answers, a file cannot be read, a retried message was refused again"),
-    (2, "some input of a replay could not be read whole"),
+    (2, "some input of a replay, or some of a trail's history, could not be read whole"),
     (3, "no such key or message, or a name that several keys have"),
     (64, "wrong usage or configuration"),
 ];
@@ -106,6 +106,28 @@ pub(super) const STATUS: &str = "Examples:
 
 Variables: DORMOUSE_URL, DORMOUSE_HTTP_TOKEN, DORMOUSE_CONFIG; see dormouse --help.
 Exit status: 0 done; 1 failed; 64 wrong usage or configuration.";
+
+pub(super) const ACCOUNTS: &str = "Examples:
+  dormouse accounts
+  dormouse accounts --account 111122223333 --region eu-west-1,us-east-1
+  dormouse accounts --store dormouse.db --output json
+
+RECEIVED is the latest span in which everything that reached the source was taken; HOLES counts what lies before and
+between. That everything was put into the source is not said by it. PROVEN is what history shows to be complete: by the
+trail's digest files, or by the word of the configuration ([[history.declared]]).
+Variables: DORMOUSE_URL, DORMOUSE_HTTP_TOKEN, DORMOUSE_CONFIG; see dormouse --help.
+Exit status: 0 done; 1 failed; 64 wrong usage or configuration.";
+
+pub(super) const BACKFILL: &str = "Examples:
+  dormouse backfill --bucket trail-logs --from 2026-01-01 --to 2026-06-30
+  dormouse backfill --bucket trail-logs --prefix org --from 2026-06-01 --to 2026-06-30 --accounts 111122223333
+  dormouse backfill --local /mnt/trail --from 2026-06-01 --to 2026-06-30 --store dormouse.db
+  dormouse backfill --bucket trail-logs --from 2026-06-01 --to 2026-06-30 --url http://127.0.0.1:9774 --bandwidth 50MiB
+
+A day that was read is not read again, so the same command goes on where it was interrupted. What is read of a day
+replaces what was counted of it. Where an instance writes to the store, that instance does the work.
+Variables: DORMOUSE_URL, DORMOUSE_HTTP_TOKEN, DORMOUSE_CONFIG; see dormouse --help. AWS's own are obeyed.
+Exit status: 0 done; 1 failed or interrupted; 2 done, but for what is named; 64 wrong usage or configuration.";
 
 pub(super) const QUARANTINE: &str = "Examples:
   dormouse quarantine list

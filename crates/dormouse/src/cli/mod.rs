@@ -1,5 +1,6 @@
 //! The command line.
 
+mod backfill;
 mod filter;
 pub(crate) mod help;
 
@@ -9,8 +10,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use dormouse_model::{AccountId, Region};
 
 use crate::config;
+pub(crate) use backfill::BackfillArgs;
 pub(crate) use filter::FilterArgs;
 
 /// Knows when every AWS KMS key of an organisation was last used.
@@ -50,6 +53,12 @@ pub(crate) enum Command {
     /// Show how an instance or a store is doing: what was read, and what became of it.
     #[command(after_help = help::STATUS)]
     Status(StatusArgs),
+    /// List accounts and Regions: what was received from them, and what history proves.
+    #[command(after_help = help::ACCOUNTS)]
+    Accounts(AccountsArgs),
+    /// Read a trail's history, once: what was used before Dormouse ran.
+    #[command(after_help = help::BACKFILL)]
+    Backfill(Box<BackfillArgs>),
     /// Look at messages that could not be applied, and try or drop them.
     #[command(after_help = help::QUARANTINE)]
     Quarantine(QuarantineArgs),
@@ -159,6 +168,21 @@ pub(crate) struct KeyArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
+    /// What is printed.
+    #[arg(long, short, value_enum, default_value = "table")]
+    pub(crate) output: TableOrJson,
+    #[command(flatten)]
+    pub(crate) place: WhereArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AccountsArgs {
+    /// Only this account.
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub(crate) account: Vec<AccountId>,
+    /// Only this Region.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) region: Vec<Region>,
     /// What is printed.
     #[arg(long, short, value_enum, default_value = "table")]
     pub(crate) output: TableOrJson,

@@ -1,5 +1,7 @@
 //! What people and programs see: tables, JSON, CSV. Hostile text is made harmless here, for where it goes.
 
+pub(crate) mod accounts;
+pub(crate) mod backfill;
 pub(crate) mod csv;
 pub(crate) mod json;
 pub(crate) mod key;

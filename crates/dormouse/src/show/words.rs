@@ -17,6 +17,11 @@ pub(crate) fn span(seconds: u32) -> String {
     }
 }
 
+/// "2026-01-31": the UTC day alone.
+pub(crate) fn date(at: EventTime) -> String {
+    at.to_string().chars().take(10).collect()
+}
+
 /// "1,204".
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dormouse_ledger::coverage::{PlaceCoverage, SourceCoverage, with, without};
-use dormouse_ledger::{Coverage, Days, Gap, PipeChange, Span};
+use dormouse_ledger::{Coverage, Days, Gap, PipeChange, Seen, Span};
 use dormouse_model::{AccountId, DeadLetters, EventTime, Place, Region};
 use serde::{Deserialize, Serialize};
 
@@ -164,10 +164,10 @@ pub(super) fn accounts(coverage: &Coverage, declared: &[Declared]) -> AccountsDo
 }
 
 fn received(coverage: &Coverage, known: &PlaceCoverage) -> Vec<ReceivedDocument> {
-    let document = |(source, &seen): (&Box<str>, &dormouse_ledger::Seen)| {
+    let document = |(source, seen): (&str, Seen)| {
         let received = coverage.received(source, seen);
         ReceivedDocument {
-            source: source.to_string(),
+            source: source.to_owned(),
             first_event: seen.first,
             last_event: seen.last,
             records: seen.records,
@@ -175,7 +175,7 @@ fn received(coverage: &Coverage, known: &PlaceCoverage) -> Vec<ReceivedDocument>
             holes: received.holes,
         }
     };
-    known.received.iter().map(document).collect()
+    known.received.iter().map(|(source, &seen)| document((source, seen))).collect()
 }
 
 fn history(place: Place, known: &PlaceCoverage, declared: &[Declared]) -> HistoryDocument {

@@ -53,10 +53,10 @@ impl Asked {
         each_parameter(query, &PARAMETERS, |name, value| {
             match name {
                 "account" => {
-                    asked.accounts.extend(list_of::<AccountId>(name, value, "an account is 12 digits")?)
+                    asked.accounts.extend(list_of::<AccountId>(name, value, "an account is 12 digits")?);
                 }
                 "region" => {
-                    asked.regions.extend(list_of::<Region>(name, value, "a Region looks like eu-west-1")?)
+                    asked.regions.extend(list_of::<Region>(name, value, "a Region looks like eu-west-1")?);
                 }
                 "after" => asked.after = list_of(name, value, "an account is 12 digits")?.pop(),
                 "limit" => asked.limit = usize::try_from(number(name, value, 1, LARGEST_LIMIT)?).ok(),

@@ -1,28 +1,19 @@
 //! History is read by request: one job at a time, and what became of each can be asked.
 
+use dormouse_simulate::records::layout::{LayoutOptions, lay_out, write_to_folder};
 use serde_json::{Value, json};
 
 use super::house::{House, records};
 
-/// A folder laid out as a trail's bucket, with the records of one day in one place.
+/// A folder laid out as a trail's bucket, with the records of one day, and one of its accounts.
 fn trail(house: &House) -> (String, String) {
     let root = house.folder.path().join("trail");
-    let day = "2026-11-05";
-    let of_day = records(1, 4_000);
-    let first =
-        of_day.iter().find(|record| record.record.contains(&format!("\"eventTime\":\"{day}T"))).unwrap();
-    let (account, region) = (&first.account, &first.region);
-    let lines: Vec<&str> = of_day
-        .iter()
-        .filter(|record| record.account == *account && record.region == *region)
-        .filter(|record| record.record.contains(&format!("\"eventTime\":\"{day}T")))
-        .map(|record| record.record.as_str())
-        .collect();
-    let folder = root.join(format!("AWSLogs/{account}/CloudTrail/{region}/{}", day.replace('-', "/")));
-    std::fs::create_dir_all(&folder).unwrap();
-    let name = format!("{account}_CloudTrail_{region}_20261105T1200Z_0123456789abcdef.json");
-    std::fs::write(folder.join(name), format!("{{\"Records\":[{}]}}", lines.join(","))).unwrap();
-    (root.to_str().unwrap().to_owned(), account.to_string())
+    let all = records(1, 4_000);
+    let of_day: Vec<_> =
+        all.iter().filter(|record| record.time.to_string().starts_with("2026-11-05")).collect();
+    let account = of_day[0].account.to_string();
+    write_to_folder(&root, &lay_out(of_day, &LayoutOptions::default())).unwrap();
+    (root.to_str().unwrap().to_owned(), account)
 }
 
 fn finished(house: &House, id: u64) -> Value {

@@ -166,17 +166,16 @@ fn grant_in_words(grant: Option<&str>) -> String {
 impl ObjectFailure {
     /// What a failed call for this object, or for a list of this prefix, means.
     pub(crate) fn of(name: &ObjectName, failure: Failure) -> Self {
-        let code = failure.code.as_deref().unwrap_or_default();
-        let failed = Box::new(failure.clone());
-        match (code, failure.class) {
-            ("NoSuchKey", _) => Self::Missing(name.clone()),
-            ("PreconditionFailed", _) => Self::Changed(name.clone()),
-            (_, ErrorClass::Transient | ErrorClass::Throttled) => Self::Transient(failed),
+        match (failure.code.as_deref(), failure.class) {
+            (Some("NoSuchKey"), _) => Self::Missing(name.clone()),
+            (Some("PreconditionFailed"), _) => Self::Changed(name.clone()),
+            (_, ErrorClass::Transient | ErrorClass::Throttled) => Self::Transient(Box::new(failure)),
             (_, ErrorClass::Denied) => {
-                Self::Denied { grant: failure.missing_permission().map(|p| grant(p, name)), failure: failed }
+                let grant = failure.missing_permission().map(|permission| grant(permission, name));
+                Self::Denied { failure: Box::new(failure), grant }
             }
-            (_, ErrorClass::Fatal) => Self::NotABucket(failed),
-            (_, ErrorClass::Poison) => Self::Unreadable { name: name.clone(), failure: failed },
+            (_, ErrorClass::Fatal) => Self::NotABucket(Box::new(failure)),
+            (_, ErrorClass::Poison) => Self::Unreadable { name: name.clone(), failure: Box::new(failure) },
         }
     }
 

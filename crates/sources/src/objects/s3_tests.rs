@@ -33,7 +33,7 @@ async fn double_with(key: &str, body: &[u8]) -> (S3Double, S3Objects, ObjectName
 }
 
 fn body(length: usize) -> Vec<u8> {
-    (0..length).map(|at| (at / 7 % 251) as u8).collect()
+    (0..=250).cycle().take(length).collect()
 }
 
 /// Reads to the end, or to the failure.
