@@ -79,7 +79,8 @@ impl Stream {
     pub async fn put(&self, records: &[(String, Vec<u8>)]) {
         for some in records.chunks(MOST_RECORDS) {
             let entry = |(key, data): &(String, Vec<u8>)| {
-                let entry = PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data.as_slice()));
+                let entry =
+                    PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data.as_slice()));
                 entry.build().unwrap()
             };
             let put = self.client.put_records().stream_name(&self.name);

@@ -66,7 +66,8 @@ impl Ways {
     }
 
     fn queue_with(&mut self, name: &str, lines: &str) -> String {
-        let queue = self.sqs.create_queue(name, QueueOptions { reorder_window: 100, ..QueueOptions::default() });
+        let queue =
+            self.sqs.create_queue(name, QueueOptions { reorder_window: 100, ..QueueOptions::default() });
         let endpoint = self.sqs.endpoint();
         self.sources.push(format!(
             "name = {name:?}\ntype = \"sqs\"\nregion = \"eu-west-1\"\nendpoint_url = {endpoint:?}\nqueue_url = {queue:?}\n\

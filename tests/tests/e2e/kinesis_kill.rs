@@ -96,7 +96,7 @@ async fn killed_again_and_again(ways: &Ways, mut fed: Fed, seed: u64) {
         for _ in 0..random.usize(0..=steps) {
             fed.step(a_step).await;
             let put = all / u64::try_from(KILLS * 9).unwrap();
-            durable += random.u64(0..=put / 2);
+            durable += random.u64(0..=put);
             counts(&mut running, durable).await;
         }
         running.kill();

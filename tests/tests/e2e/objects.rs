@@ -147,7 +147,11 @@ async fn bombs_and_foreign_objects_are_refused_and_the_rest_goes_on() {
 
     let reasons = reasons(&ways);
     let names: Vec<&str> = reasons.iter().map(|(reason, _)| reason.as_str()).collect();
-    assert_eq!(names, ["foreign_object", "foreign_object", "foreign_object", "object_damaged"], "{reasons:#?}");
+    assert_eq!(
+        names,
+        ["foreign_object", "foreign_object", "foreign_object", "object_damaged"],
+        "{reasons:#?}"
+    );
     assert!(reasons[3].1.contains("bomb"), "{reasons:#?}");
     assert!(reasons.iter().take(3).any(|(_, detail)| detail.contains(FOREIGN)), "{reasons:#?}");
     assert_eq!(fetches(&ways), 2, "a foreign object was asked for");
@@ -179,7 +183,9 @@ async fn an_object_that_never_comes_is_kept_by_name() {
     ways.drained(&mut running, &queue).await;
     assert!(running.stop().await.success());
     let reasons = reasons(&ways);
-    assert!(matches!(&*reasons, [(reason, detail)] if reason == "object_missing" && detail.contains("never")));
+    assert!(
+        matches!(&*reasons, [(reason, detail)] if reason == "object_missing" && detail.contains("never"))
+    );
     assert_eq!(fetches(&ways), 5);
 }
 
@@ -188,7 +194,11 @@ async fn said(running: &mut Running) -> [String; 3] {
     let url = running.url().await;
     let status = status_at(&url).await.unwrap_or_default();
     let ready = http::get(&format!("{url}/readyz")).await.unwrap();
-    [running.log(), status["instance"]["sources"][0]["trouble"].to_string(), format!("{} {}", ready.status, ready.body)]
+    [
+        running.log(),
+        status["instance"]["sources"][0]["trouble"].to_string(),
+        format!("{} {}", ready.status, ready.body),
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

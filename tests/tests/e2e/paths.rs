@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Stdio;
 
 use dormouse_simulate::kinesis::{ShardView, StreamOptions};
 use dormouse_simulate::records::layout::{LayoutOptions, TrailObject, lay_out, put_all};
@@ -27,8 +28,18 @@ const BUCKET: &str = "example-trail";
 const HISTORY: &[&str] = &["--bucket", BUCKET, "--from", "2026-11-01", "--to", "2026-11-03"];
 
 /// What has to be the same whatever way events came by.
-const ESSENCE: &[&str] =
-    &["last_use", "last_attempt", "wanted", "uses", "attempts", "changes", "state", "created", "aliases", "tags"];
+const ESSENCE: &[&str] = &[
+    "last_use",
+    "last_attempt",
+    "wanted",
+    "uses",
+    "attempts",
+    "changes",
+    "state",
+    "created",
+    "aliases",
+    "tags",
+];
 
 /// What happened, and what is to be known of it.
 struct Happened {
@@ -226,8 +237,9 @@ async fn by_all_ways_at_once(happened: &Happened) -> Value {
     ways.sqs.send_many(&bus, bodies(&shuffled(4))).unwrap();
     ways.sqs.send_many(&trail, announcements(happened, 5)).unwrap();
     let mut running = ways.run();
-    running.url().await;
-    let mut history = ways.command(&[&["backfill"], HISTORY].concat()).spawn().unwrap();
+    let url = running.url().await;
+    let arguments = [&["backfill"], HISTORY, &["--url", &url]].concat();
+    let mut history = ways.command(&arguments).stdout(Stdio::null()).spawn().unwrap();
     put_and_reshard(&ways, &mut running, "flow", &events(&shuffled(6))).await;
     put_and_reshard(&ways, &mut running, "logs", &batches(&shuffled(7))).await;
     let status = until("history is read", || history.try_wait().unwrap().ok_or("running")).await;
@@ -252,6 +264,7 @@ async fn by_queue_with_a_short_memory_and_then_backfill(happened: &Happened) -> 
     let incomplete = stopped(&ways, running).await;
     let differences = oracle::differences(&happened.truth, &incomplete, &["uses"]);
     assert!(!differences.is_empty(), "the stream has counted everything: there was nothing to replace");
+    store_objects(&ways, happened);
     assert_finished(&ways);
     ways.keys()
 }
