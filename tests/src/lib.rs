@@ -7,6 +7,8 @@
 //!
 //! * [`program`]: the program as a process, started, asked, stopped and killed
 //! * [`scene`]: a queue, a store and a configuration for one test
+//! * [`ways`]: queues, streams and buckets together, and an instance that reads them all
+//! * [`streams`]: streams that are split and merged while they are read, ours and somebody else's
 //! * [`traffic`]: bodies and files of a synthetic organisation
 //! * [`oracle`]: the independent answer, and the comparison with it
 //! * [`watched`]: a store that refuses commits when told to, and remembers what it made durable
@@ -31,7 +33,9 @@ pub mod oracle;
 pub mod program;
 pub mod prometheus;
 pub mod scene;
+pub mod streams;
 pub mod traffic;
 pub mod wait;
 pub mod watched;
+pub mod ways;
 pub mod witness;

@@ -19,8 +19,13 @@ pub fn everything(seed: u64, count: usize) -> Vec<Generated> {
 
 /// Records of this mix.
 pub fn records(seed: u64, count: usize, mix: Mix) -> Vec<Generated> {
+    records_within(DAYS, seed, count, mix)
+}
+
+/// Records of this mix that lie within so many days from 2026-11-01 on.
+pub fn records_within(days: u32, seed: u64, count: usize, mix: Mix) -> Vec<Generated> {
     let shape = Shape { hostile: true, rich: false, ..Shape::default() };
-    let shape = shape.over(DAYS * 86_400, u32::try_from(count).unwrap());
+    let shape = shape.over(days * 86_400, u32::try_from(count).unwrap());
     Generator::new(seed, shape, mix).take_records(count)
 }
 

@@ -6,15 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use ::ferrokinesis::store::StoreOptions;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::primitives::{Blob, DateTime};
 use aws_sdk_kinesis::types::{Shard, ShardIteratorType, StreamStatus};
 use dormouse_simulate::kinesis::{KinesisDouble, KinesisOptions};
 use dormouse_tests::aws;
+use dormouse_tests::streams::Ferrokinesis;
 use dormouse_tests::wait::eventually;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::{code_of, fresh, held_by};
 
@@ -39,7 +38,7 @@ struct Place {
     client: Client,
     /// Ours, or else …
     _double: Option<KinesisDouble>,
-    ferrokinesis: Option<AbortOnDropHandle<()>>,
+    ferrokinesis: Option<Ferrokinesis>,
 }
 
 impl Place {
@@ -49,22 +48,8 @@ impl Place {
     }
 
     async fn ferrokinesis() -> Self {
-        let options = StoreOptions {
-            create_stream_ms: 0,
-            update_stream_ms: 0,
-            shard_limit: 100,
-            aws_account_id: "111122223333".to_owned(),
-            aws_region: "eu-west-1".to_owned(),
-            ..StoreOptions::default()
-        };
-        let (app, _store) = ::ferrokinesis::create_app(options);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let server = tokio::spawn(async move {
-            axum::serve(listener, app).await.unwrap();
-        });
-        let server = AbortOnDropHandle::new(server);
-        Self { client: aws::kinesis(&endpoint), _double: None, ferrokinesis: Some(server) }
+        let ferrokinesis = Ferrokinesis::start().await;
+        Self { client: aws::kinesis(&ferrokinesis.endpoint), _double: None, ferrokinesis: Some(ferrokinesis) }
     }
 
     fn is_ferrokinesis(&self) -> bool {
