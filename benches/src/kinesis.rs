@@ -9,7 +9,7 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::types::ShardIteratorType;
 use dormouse_aws::AwsOptions;
 use dormouse_cloudtrail::{Decoder, Limits};
-use dormouse_model::{Clock, OperationTable, WallClock};
+use dormouse_model::{Clock, EventTime, OperationTable, WallClock};
 use dormouse_pipeline::{OnPoison, Pipeline, PipelineOptions};
 use dormouse_simulate::kinesis::{KinesisDouble, KinesisOptions as DoubleOptions, StreamOptions};
 use dormouse_simulate::records::{Generated, Generator, Mix, Popularity, Shape};
@@ -18,7 +18,7 @@ use dormouse_store::{SqliteOptions, SqliteStore, Store};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::paired::Comparison;
+use crate::paired::{Comparison, PAST};
 
 /// Each some 1.5 KB, as EventBridge wraps it.
 const RECORDS: usize = 300_000;
@@ -61,7 +61,8 @@ impl Scene {
     async fn new() -> anyhow::Result<Self> {
         let double = KinesisDouble::start(DoubleOptions::default()).await?;
         double.create_stream(STREAM, SHARDS, StreamOptions::default());
-        let shape = Shape { keys: 20_000, popularity: Popularity::Zipf(1.0), ..Shape::default() };
+        let (start, popularity) = (EventTime::from_seconds(PAST), Popularity::Zipf(1.0));
+        let shape = Shape { keys: 20_000, popularity, start, ..Shape::default() };
         let records = Generator::new(5, shape, Mix::busy()).take(RECORDS);
         let put = records.map(|record| (record.event_id.clone(), Generated::eventbridge(&record)));
         ensure!(double.put_many(STREAM, put)? == RECORDS, "the stream does not hold all records");

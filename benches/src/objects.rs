@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use dormouse_aws::AwsOptions;
 use dormouse_cloudtrail::{Decoder, Limits};
-use dormouse_model::{Clock, OperationTable, WallClock};
+use dormouse_model::{Clock, EventTime, OperationTable, WallClock};
 use dormouse_pipeline::{AllowedObjects, ObjectIntake, OnPoison, Pipeline, PipelineIntake, PipelineOptions};
 use dormouse_simulate::records::layout::{LayoutOptions, TrailObject, lay_out, put_all};
 use dormouse_simulate::records::{Generated, Generator, Mix, Shape, s3_notification};
@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::gunzip::unpack;
-use crate::paired::Comparison;
+use crate::paired::{Comparison, PAST};
 
 const RECORDS: usize = 200_000;
 const BUCKET: &str = "example-trail";
@@ -46,7 +46,8 @@ pub(crate) fn bench() -> anyhow::Result<()> {
 
 /// Three accounts and three Regions: some thousand records a file.
 fn shape() -> Shape {
-    Shape { keys: 20_000, events_per_second: 30.0, ..Shape::default() }
+    let start = EventTime::from_seconds(PAST);
+    Shape { keys: 20_000, events_per_second: 30.0, start, ..Shape::default() }
 }
 
 /// Most of an organisation's records are of other services than KMS. What delivers events changes hardly ever.
