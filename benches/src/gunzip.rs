@@ -1,7 +1,7 @@
 //! Replay of gzip trail files beside unpacking the same files and doing nothing with them, on all cores.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,7 +22,8 @@ pub(crate) fn bench() -> anyhow::Result<()> {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         ours.push(replay(folder.path())?);
-        theirs.push(unpack(&files)?);
+        let open = |number: usize| Ok(BufReader::with_capacity(64 << 10, File::open(&files[number])?));
+        theirs.push(unpack(files.len(), open)?);
     }
     Comparison {
         what: "replay of 100 gzip trail files",
@@ -51,17 +52,23 @@ fn write_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn unpack(files: &[PathBuf]) -> anyhow::Result<Duration> {
+/// Unpacks so many inputs, each opened by its number, on all cores.
+pub(crate) fn unpack<R: BufRead>(
+    count: usize,
+    open: impl Fn(usize) -> std::io::Result<R> + Sync,
+) -> anyhow::Result<Duration> {
     let threads = std::thread::available_parallelism()?.get();
     let next = AtomicUsize::new(0);
     let work = || -> std::io::Result<()> {
         let mut buffer = vec![0; 64 << 10];
-        while let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let file = std::io::BufReader::with_capacity(64 << 10, File::open(path)?);
-            let mut unpacked = GzipReader::new(file, Ratio { free: u64::MAX, most: u64::MAX });
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                return Ok(());
+            }
+            let mut unpacked = GzipReader::new(open(number)?, Ratio { free: u64::MAX, most: u64::MAX });
             while unpacked.read(&mut buffer)? > 0 {}
         }
-        Ok(())
     };
     let (taken, outcome) = time(|| {
         std::thread::scope(|scope| {

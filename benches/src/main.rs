@@ -4,12 +4,14 @@
 //! their medians. A figure is printed with the ratio that the project aims for; where it is missed, the run still
 //! succeeds: a bench reports, tests judge.
 //!
-//! `dormouse-benches NAME…` runs only these: decode, replay, gunzip, drain, million, serve.
+//! `dormouse-benches NAME…` runs only these: decode, replay, gunzip, drain, kinesis, objects, million, serve.
 
 mod decode;
 mod drain;
 mod gunzip;
+mod kinesis;
 mod million;
+mod objects;
 mod paired;
 mod replay;
 mod serve;
@@ -20,7 +22,7 @@ use anyhow::bail;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const ALL: [&str; 6] = ["decode", "replay", "gunzip", "drain", "million", "serve"];
+const ALL: [&str; 8] = ["decode", "replay", "gunzip", "drain", "kinesis", "objects", "million", "serve"];
 
 fn main() -> anyhow::Result<()> {
     let mut names: Vec<String> = std::env::args().skip(1).collect();
@@ -38,6 +40,8 @@ fn main() -> anyhow::Result<()> {
             "replay" => replay::bench()?,
             "gunzip" => gunzip::bench()?,
             "drain" => drain::bench()?,
+            "kinesis" => kinesis::bench()?,
+            "objects" => objects::bench()?,
             "million" => million::bench()?,
             "serve" => serve::bench()?,
             other => bail!("there is no bench {other:?}; there are {}", ALL.join(", ")),
