@@ -109,11 +109,10 @@ impl ListKind {
 
 /// If an object begins as the common envelopes around a list do: where the list begins, behind its bracket.
 pub(crate) fn leading_list(object: &[u8]) -> Option<(ListKind, usize)> {
-    if let Some(begin) = leading_records(object) {
-        return Some((ListKind::Records, begin));
-    }
-    if first_name(object)? != b"messageType" {
-        return None;
+    match first_name(object)? {
+        b"Records" => return leading_records(object).map(|begin| (ListKind::Records, begin)),
+        b"messageType" => {}
+        _ => return None,
     }
     let mut members = Members::at(object, 1);
     let message_type = members.next()?;
