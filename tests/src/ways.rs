@@ -115,7 +115,12 @@ impl Ways {
 
     /// Starts `dormouse run`.
     pub fn run(&self) -> Running {
-        Running::start(&self.configuration(), self.folder.path().join("stderr.log"))
+        self.run_with(&[])
+    }
+
+    /// The same with these variables.
+    pub fn run_with(&self, variables: &[(&str, &str)]) -> Running {
+        Running::start_with(&self.configuration(), self.folder.path().join("stderr.log"), variables)
     }
 
     /// A call of the program with this configuration.
