@@ -51,7 +51,7 @@ const PART_OBSERVATIONS: usize = 2_000;
 /// … or so many encoded bytes.
 const PART_BYTES: usize = 1 << 20;
 /// How many KiB of parts may be in flight, over all objects of a source.
-const PARTS_KIB: u32 = 8 << 10;
+const PARTS_KIB: u32 = 4 << 10;
 /// So many objects of a source are read at the same time at most, each on a thread: twice as many as there are cores.
 const READERS: (usize, usize) = (4, 16);
 /// So many bad records of one message are kept each by itself …
