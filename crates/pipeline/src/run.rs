@@ -34,7 +34,7 @@ use crate::view::LiveView;
 pub struct PipelineOptions {
     /// An epoch is sealed this long after its first batch …
     pub epoch_interval: Duration,
-    /// … or when it has so many observations …
+    /// … or when it has so many observations and no further batch waits …
     pub epoch_observations: usize,
     /// … or so many encoded bytes.
     pub epoch_bytes: usize,
@@ -333,10 +333,14 @@ impl Pipeline {
         let due = Instant::now() + self.options.epoch_interval;
         let mut batches: Vec<Decoded> = first.into_iter().collect();
         let (mut observations, mut bytes) = size_of(&batches);
-        while observations < self.options.epoch_observations && bytes < self.options.epoch_bytes {
-            let Ok(Some(next)) = timeout_at(due, self.batches.recv()).await else {
-                break;
+        while bytes < self.options.epoch_bytes {
+            // What waits already goes along: a commit costs the same for many as for few.
+            let next = if observations < self.options.epoch_observations {
+                timeout_at(due, self.batches.recv()).await.ok().flatten()
+            } else {
+                self.batches.try_recv().ok()
             };
+            let Some(next) = next else { break };
             observations += next.marks.len();
             bytes += next.observations.len();
             batches.push(next);
