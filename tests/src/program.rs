@@ -172,15 +172,9 @@ pub struct Running {
 impl Running {
     /// Starts `dormouse run` with this configuration; what it logs is kept in `stderr`.
     pub fn start(configuration: &Path, stderr: PathBuf) -> Self {
-        Self::start_with(configuration, stderr, &[])
-    }
-
-    /// The same with these variables.
-    pub fn start_with(configuration: &Path, stderr: PathBuf, variables: &[(&str, &str)]) -> Self {
         let log_from = std::fs::read(&stderr).map_or(0, |log| log.len());
         let log = File::options().create(true).append(true).open(&stderr).unwrap();
         let mut command = dormouse(&["run", "--config", configuration.to_str().unwrap()]);
-        let command = command.envs(variables.iter().copied());
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Self { child, stderr, log_from }
     }

@@ -115,12 +115,7 @@ impl Ways {
 
     /// Starts `dormouse run`.
     pub fn run(&self) -> Running {
-        self.run_with(&[])
-    }
-
-    /// The same with these variables.
-    pub fn run_with(&self, variables: &[(&str, &str)]) -> Running {
-        Running::start_with(&self.configuration(), self.folder.path().join("stderr.log"), variables)
+        Running::start(&self.configuration(), self.folder.path().join("stderr.log"))
     }
 
     /// A call of the program with this configuration.

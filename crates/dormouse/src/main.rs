@@ -8,6 +8,7 @@ mod exit;
 mod historian;
 mod instance;
 mod logging;
+mod memory;
 mod show;
 mod supervisor;
 
@@ -35,7 +36,10 @@ fn main() -> ExitCode {
     };
     let screen = Screen::of_stdout(cli.color);
     match cli.command {
-        Command::Run => with_server_config(&cli, commands::run::run),
+        Command::Run => {
+            memory::give_back_at_once();
+            with_server_config(&cli, commands::run::run)
+        }
         Command::Check => with_server_config(&cli, |config| commands::check::check(&config, &cli.config)),
         Command::Demo(ref args) => finish(commands::demo::demo(args)),
         Command::Replay(ref args) if args.use_config => {

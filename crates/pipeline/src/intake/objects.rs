@@ -52,8 +52,8 @@ const PART_OBSERVATIONS: usize = 2_000;
 const PART_BYTES: usize = 1 << 20;
 /// How many KiB of parts may be in flight, over all objects of a source.
 const PARTS_KIB: u32 = 4 << 10;
-/// So many objects of a source are read at the same time at most, each on a thread: twice as many as there are cores.
-const READERS: (usize, usize) = (4, 16);
+/// So many objects of a source are read at the same time, each on a thread: small ones are mostly waited for.
+const READERS: (usize, usize) = (16, 32);
 /// So many bad records of one message are kept each by itself …
 const BAD_RECORDS: usize = 64;
 /// … of together so many bytes.
