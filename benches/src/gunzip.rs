@@ -72,7 +72,7 @@ pub(crate) fn unpack<R: BufRead>(
     };
     let (taken, outcome) = time(|| {
         std::thread::scope(|scope| {
-            let handles: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
+            let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
             handles.into_iter().all(|handle| handle.join().is_ok_and(|outcome| outcome.is_ok()))
         })
     });
