@@ -17,6 +17,9 @@ pub trait Finish: Send + Sync + 'static {
 
     /// Whether the cell was finished before.
     fn is_finished(&self, cell: Cell) -> bool;
+
+    /// Whether it was, and some of it was missing.
+    fn is_incomplete(&self, cell: Cell) -> bool;
 }
 
 impl Finish for HistoryIntake {
@@ -29,5 +32,9 @@ impl Finish for HistoryIntake {
 
     fn is_finished(&self, cell: Cell) -> bool {
         HistoryIntake::is_finished(self, cell)
+    }
+
+    fn is_incomplete(&self, cell: Cell) -> bool {
+        HistoryIntake::is_incomplete(self, cell)
     }
 }

@@ -15,7 +15,7 @@ use crate::layout::{Bucket, Roots, find_places};
 use crate::place::{Ended, Work, work_through};
 use crate::progress::{JobProgress, JobState, Meter};
 use crate::read::Reading;
-use crate::request::{BackfillRequest, RequestError};
+use crate::request::{BackfillRequest, Day, RequestError};
 
 /// So many ids are remembered at once by all cells that are open: 40 bytes each.
 const MOST_IDS: usize = 32 << 20;
@@ -120,6 +120,7 @@ async fn run<F: Finish>(work: &Arc<Work<F>>, request: &BackfillRequest) -> Resul
         let text = format!("there is nothing below {} that was asked for", request.root());
         return Err(Ended::Failed(text.into()));
     }
+    tell_what_is_not_there(work, request, &places);
     let planned = plan(work, request, places);
     let ended = all_places(work, request, planned).await;
     // One place that ended because the job was cancelled, and one that failed meanwhile: it was cancelled.
@@ -132,6 +133,20 @@ async fn run<F: Finish>(work: &Arc<Work<F>>, request: &BackfillRequest) -> Resul
 /// A place, the account folders that hold its objects, and the days to read.
 type Planned = (Place, Vec<String>, Vec<u32>);
 
+/// Who asks for an account and does not get it must not take it for a quiet one.
+fn tell_what_is_not_there<F: Finish>(work: &Work<F>, request: &BackfillRequest, places: &Roots) {
+    for account in request.accounts.iter().flatten() {
+        if !places.keys().any(|place| place.account == *account) {
+            work.meter.problem(&format!("{account}: nothing that was asked for is there"));
+        }
+    }
+    for region in request.regions.iter().flatten() {
+        if !places.keys().any(|place| place.region == *region) {
+            work.meter.problem(&format!("{region}: nothing that was asked for is there"));
+        }
+    }
+}
+
 /// What is left to be read of each place.
 fn plan<F: Finish>(work: &Work<F>, request: &BackfillRequest, places: Roots) -> VecDeque<Planned> {
     let mut planned = VecDeque::with_capacity(places.len());
@@ -139,6 +154,16 @@ fn plan<F: Finish>(work: &Work<F>, request: &BackfillRequest, places: Roots) -> 
     for (place, roots) in places {
         let is_left = |&day: &u32| request.again || !work.finish.is_finished(Cell { place, day });
         let days: Vec<u32> = request.days().filter(is_left).collect();
+        for day in request.days().filter(|day| !is_left(day)) {
+            if work.finish.is_incomplete(Cell { place, day }) {
+                let Place { account, region } = place;
+                let day = Day::from_number(day);
+                let text = format!(
+                    "{account} {region} {day}: was read before and is incomplete; --again reads it once more"
+                );
+                work.meter.problem(&text);
+            }
+        }
         total += request.days().count() as u64;
         left += days.len() as u64;
         planned.push_back((place, roots, days));

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use dormouse_cloudtrail::TrailKeyKind;
-use dormouse_ledger::CellHistory;
-use dormouse_model::{Cell, EventTime, Place};
+use dormouse_ledger::{CellHistory, Gap};
+use dormouse_model::{Cell, Place};
 use dormouse_pipeline::CellEvidence;
 use dormouse_sources::objects::{ListedObject, ObjectFailure};
 use tokio::sync::Semaphore;
@@ -55,7 +55,7 @@ struct Folder {
     unread: Vec<UnreadDigest>,
     /// Records of KMS by day.
     days: std::collections::BTreeMap<u32, u64>,
-    not_understood: Vec<(EventTime, Box<str>)>,
+    not_understood: Vec<Gap>,
     logs: usize,
     bytes: u64,
     is_unreached: bool,

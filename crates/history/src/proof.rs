@@ -116,8 +116,8 @@ pub struct DayOfPlace<'a> {
     pub unread: &'a [UnreadDigest],
     /// The log files.
     pub files: &'a ReadFiles,
-    /// Instants at which something happened that was not understood, and what.
-    pub not_understood: &'a [(EventTime, Box<str>)],
+    /// Spans in which something happened that was not understood or that may have ended the delivery, and what.
+    pub not_understood: &'a [Gap],
 }
 
 /// What the digests prove of the cell.
@@ -151,10 +151,12 @@ pub fn prove(known: DayOfPlace<'_>) -> Proof {
     }
     tell_unlisted_problems(known, day, &mut gaps);
     let mut instants = Vec::with_capacity(not_understood.len());
-    for (time, reason) in not_understood {
-        let instant = Span { from: *time, until: time.plus(1) };
-        instants.push(instant);
-        gaps.add(instant.from, instant.until, reason.clone());
+    for Gap { from, until, reason } in not_understood {
+        let (from, until) = (*from.max(&day.from), *until.min(&day.until));
+        if from < until {
+            instants.push(Span { from, until });
+            gaps.add(from, until, reason.clone());
+        }
     }
     let mut covered = minus(joined(covered), &joined(instants));
     if covered.len() > MOST_SPANS {

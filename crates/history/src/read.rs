@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dormouse_aws::Backoff;
 use dormouse_cloudtrail::files::{FileLimits, Piece, Visit, visit_records};
-use dormouse_cloudtrail::{Decoder, Digest, KmsRecord, Outcome, TrailKey, gzip};
+use dormouse_cloudtrail::{Decoder, Digest, KmsRecord, Outcome, PipeRecord, TrailKey, gzip};
+use dormouse_ledger::Gap;
 use dormouse_model::{Cell, EventTime, Kind, Place, is_read_only_name};
 use dormouse_sources::objects::{ListedObject, ObjectFailure, ObjectName, ObjectReader};
 use sha2::{Digest as _, Sha256};
@@ -52,7 +53,7 @@ pub(crate) struct LogOutcome {
     /// Records of KMS of this place, by day.
     pub days: BTreeMap<u32, u64>,
     /// Instants at which something happened to a key that nobody can name, and what.
-    pub not_understood: Vec<(EventTime, Box<str>)>,
+    pub not_understood: Vec<Gap>,
     /// It can still be read later: what it says is not lost, only not known yet.
     pub is_unreached: bool,
 }
@@ -299,7 +300,8 @@ impl Visitor<'_> {
             Outcome::Bad(bad) => self.problem(&format!("a record was not applied: {}", bad.reason)),
             // Nothing of the kind is in a trail's file; it says nothing about a key.
             Outcome::Direct(_) | Outcome::Announced(_) | Outcome::Control(_) => {}
-            Outcome::Other | Outcome::Pipe(_) => self.outcome.records += 1,
+            Outcome::Other => self.outcome.records += 1,
+            Outcome::Pipe(record) => self.pipe(record),
         }
     }
 
@@ -334,6 +336,26 @@ impl Visitor<'_> {
         }
     }
 
+    /// Whoever switches a trail off, or alters what it carries, ends what the rest of the day can prove; on the days
+    /// after it KMS's read-only records tell whether it still carries them.
+    fn pipe(&mut self, record: &PipeRecord<'_>) {
+        self.outcome.records += 1;
+        let is_here = record.recipient.is_none_or(|account| account == self.cells.place.account)
+            && record.region.is_none_or(|region| region == self.cells.place.region);
+        let may_end_it =
+            matches!(record.operation, "StopLogging" | "DeleteTrail" | "UpdateTrail" | "PutEventSelectors");
+        if !record.succeeded || !may_end_it || !is_here {
+            return;
+        }
+        if self.outcome.not_understood.len() >= MOST_INSTANTS {
+            return self.problem("too much in it was not understood");
+        }
+        let who = record.principal.unwrap_or("somebody");
+        let reason = said(&format!("{} by {who} may have ended what the trail carries", record.operation));
+        let until = Cell { place: self.cells.place, day: record.time.day() }.end();
+        self.outcome.not_understood.push(Gap { from: record.time, until, reason });
+    }
+
     /// A use of a key that nobody can name could have been a use of any.
     fn note_what_was_not_understood(&mut self, record: &KmsRecord<'_>) {
         let hides_a_use = record.unresolved.iter().any(|unresolved| unresolved.kind == Kind::Use);
@@ -348,7 +370,8 @@ impl Visitor<'_> {
         let why =
             if may_be_a_use { "is unknown, and may use a key" } else { "names no key that can be told" };
         let reason = said(&format!("a call of {} {why}", record.operation));
-        self.outcome.not_understood.push((record.time, reason));
+        let (from, until) = (record.time, record.time.plus(1));
+        self.outcome.not_understood.push(Gap { from, until, reason });
     }
 }
 

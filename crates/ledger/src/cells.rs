@@ -5,8 +5,9 @@
 //! day, key by key, and never add to it: what is journaled is the difference. An event of a finished cell that arrives
 //! later merges its evidence and counts nowhere.
 //!
-//! Of a cell that is not whole (a log file is missing) neither side has everything, and both have only what happened:
-//! the larger count of each kind is taken.
+//! Counts are taken away only where history has proof: the trail's digest files cover the whole day. Of any other cell
+//! (a log file is missing, there are no digests, the bucket was thinned, the trail does not carry KMS) neither side is
+//! known to have everything, and both have only what happened: the larger count of each kind is taken.
 
 use std::collections::HashMap;
 
@@ -91,14 +92,16 @@ impl CellShift {
     /// What finishing a cell changes, where so much was counted of it before.
     pub fn new(history: CellHistory, mut before: HashMap<KeyArn, DayCounts, RandomState>) -> Self {
         let CellHistory { cell, whole, records, read_only, covered, gaps, keys } = history;
+        let day = Span { from: cell.begin(), until: cell.end() };
+        let replaces = whole && covered == [day];
         let mut shifts = Vec::with_capacity(keys.len());
         for KeyHistory { key, counts, from, users, users_overflow } in keys {
             let known = before.remove(&key).unwrap_or_default();
-            let counts = if whole { counts } else { counts.max(known) };
+            let counts = if replaces { counts } else { counts.max(known) };
             let shift = KeyShift { key, by: counts.minus(known), from: Some(from), users, users_overflow };
             shifts.push(if known == DayCounts::default() { shift } else { shift.beside_the_stream() });
         }
-        if whole {
+        if replaces {
             let gone = before.into_iter().filter(|(_, known)| *known != DayCounts::default());
             shifts.extend(gone.map(|(key, known)| KeyShift {
                 key,
@@ -164,6 +167,20 @@ impl Days {
         }
     }
 
+    /// Takes a day out.
+    pub fn remove(&mut self, day: u32) {
+        let Some(place) = self.0.iter().position(|&(first, last)| (first..=last).contains(&day)) else {
+            return;
+        };
+        let (first, last) = self.0.remove(place);
+        if day < last {
+            self.0.insert(place, (day + 1, last));
+        }
+        if first < day {
+            self.0.insert(place, (first, day - 1));
+        }
+    }
+
     /// First and last day of each range, in order.
     pub fn ranges(&self) -> &[(u32, u32)] {
         &self.0
@@ -212,6 +229,11 @@ mod tests {
                 prop_assert_eq!(ranges.len(), set.len());
                 let apart = ranges.ranges().windows(2).all(|pair| pair[0].1 + 1 < pair[1].0);
                 prop_assert!(apart, "{:?}", ranges);
+            }
+            for day in 0..62 {
+                ranges.remove(day);
+                prop_assert!(!ranges.has(day));
+                prop_assert_eq!(ranges.len(), set.range(day + 1..).count());
             }
         }
     }

@@ -183,12 +183,14 @@ impl Coverage {
         self.finished.add(*cell);
         let Some(known) = self.place_mut(cell.place) else { return };
         known.finished.add(cell.day);
-        if !whole {
+        if *whole {
+            known.incomplete.remove(cell.day);
+        } else {
             known.incomplete.add(cell.day);
         }
         let span = Span { from: cell.begin(), until: cell.end() };
         known.covered = covered.iter().fold(without(&known.covered, span), |spans, &more| with(spans, more));
-        known.gaps.retain(|gap| gap.until <= span.from || gap.from >= span.until);
+        known.gaps = cut(std::mem::take(&mut known.gaps), span);
         for gap in gaps {
             add_gap(&mut known.gaps, gap.clone(), MOST_GAPS);
         }
@@ -304,7 +306,8 @@ impl SourceCoverage {
             self.add_hole(lost.from.max(complete), lost.until, &lost.reason);
         }
         let retention = mark.retention_seconds.or(self.last.retention_seconds);
-        match retention.map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX)) {
+        let retention = retention.map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX));
+        match retention {
             Some(retention) if mark.at.minus(retention) > complete => {
                 let reason = "nobody took it before the source's retention ended";
                 self.add_hole(complete, mark.at.minus(retention), reason);
@@ -316,9 +319,13 @@ impl SourceCoverage {
             _ => {}
         }
         match (self.last.dead_letters, mark.dead_letters) {
-            (DeadLetters::Messages(before), DeadLetters::Messages(now)) if now > before => {
+            (DeadLetters::Messages(before), DeadLetters::Messages(now))
+                if now > before || now != before && silence > LONGEST_SILENCE_SECONDS =>
+            {
+                // When they were sent nobody says; they may have been tried for as long as messages are kept.
+                let sent = retention.map_or(self.since, |retention| mark.at.minus(retention));
                 let reason = "messages went to the dead-letter queue";
-                self.add_hole(complete, mark.at, reason);
+                self.add_hole(sent.min(complete), mark.at, reason);
             }
             (DeadLetters::None, DeadLetters::Messages(now)) if now > 0 => {
                 let reason = "a dead-letter queue that holds messages was attached";
@@ -371,6 +378,15 @@ fn add_gap(gaps: &mut Vec<Gap>, new: Gap, most: usize) {
             next.until = next.until.max(oldest.until);
         }
     }
+}
+
+/// The gaps without what lies in `span`.
+fn cut(gaps: Vec<Gap>, span: Span) -> Vec<Gap> {
+    let rest = |gap: Gap| {
+        let rest = without(&[Span { from: gap.from, until: gap.until }], span);
+        rest.into_iter().map(move |Span { from, until }| Gap { from, until, reason: gap.reason.clone() })
+    };
+    gaps.into_iter().flat_map(rest).collect()
 }
 
 /// The spans without what lies in `hole`.
@@ -462,11 +478,11 @@ mod tests {
     }
 
     #[test]
-    fn what_went_to_the_dead_letter_queue_is_a_hole_since_the_last_word() {
+    fn what_went_to_the_dead_letter_queue_is_a_hole_for_as_long_as_messages_are_kept() {
         let mut coverage = started();
         coverage.note_mark("bus", &mark(260, 2));
         coverage.note_mark("bus", &mark(320, 2));
-        assert_eq!(received(&coverage), [(100, 200), (260, 320)]);
+        assert_eq!(received(&coverage), [(260, 320)], "they may have been sent long before");
     }
 
     #[test]

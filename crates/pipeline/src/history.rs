@@ -76,6 +76,12 @@ impl HistoryIntake {
         durable.await.map_err(|_| Stopped)
     }
 
+    /// Whether the cell's history was read already, and some of it was missing.
+    pub fn is_incomplete(&self, cell: Cell) -> bool {
+        let coverage = self.coverage.read();
+        coverage.place(cell.place).is_some_and(|known| known.incomplete.has(cell.day))
+    }
+
     /// Whether the cell's history was read already.
     pub fn is_finished(&self, cell: Cell) -> bool {
         self.coverage.read().finished().has(cell)

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use dormouse_cloudtrail::Decoder;
 use dormouse_ledger::{Bounds, Ledger, Rank, Tally};
-use dormouse_model::{Clock, EventTime};
-use dormouse_store::{Commit, Epoch, Fold, Quarantined, Readers, Store, StoreError, Totals};
+use dormouse_model::{Cell, Clock, EventTime};
+use dormouse_store::{CellCounts, Commit, Epoch, Fold, Quarantined, Readers, Store, StoreError, Totals};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
@@ -581,10 +581,20 @@ impl Core {
         Ok(seal(state.last_seq, now, &mut state.window, coverage.finished(), batches, room)?)
     }
 
-    fn seal_history(&mut self, now: EventTime, history: History) -> Result<Sealed, PipelineError> {
+    fn seal_history(&mut self, now: EventTime, mut history: History) -> Result<Sealed, PipelineError> {
         self.state.last_seq += 1;
         let Self { store, state } = self;
+        let kept_from = now.day().saturating_sub(store.kept_days());
+        // What was counted of a day so old is no longer in the tables: read again, it would count twice. Its evidence
+        // merges.
+        let is_gone = |cell: Cell| cell.day < kept_from && state.coverage.read().finished().has(cell);
+        for cell in history.cells.iter_mut().filter(|cell| is_gone(cell.cell)) {
+            cell.keys.clear();
+        }
         seal_history(state.last_seq, now, state.window.floor(), history, |cell| {
+            if is_gone(cell) {
+                return Ok(CellCounts::default());
+            }
             // Tables that are of another moment than memory were written between the two looks.
             for _ in 0..MOST_LOOKS {
                 let (tables, mut counts) = store.cell(cell)?;

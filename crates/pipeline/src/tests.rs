@@ -8,7 +8,7 @@ use std::time::Duration;
 use dormouse_cloudtrail::Outcome;
 use dormouse_cloudtrail::{Decoder, Limits};
 use dormouse_ledger::query::KeyQuery;
-use dormouse_ledger::{CellHistory, Counts, DayCounts, KeyHistory};
+use dormouse_ledger::{CellHistory, Counts, DayCounts, KeyHistory, Span};
 use dormouse_model::{
     Cell, Checkpoint, Clock, EventTime, ManualClock, OperationTable, Place, ShardPosition, SourceMark,
 };
@@ -504,7 +504,8 @@ fn history_of(uses: i64, last: &str, whole: bool) -> (CellHistory, CellEvidence)
         let Outcome::Kms(kms) = outcome else { panic!("{outcome:?}") };
         kms.observations.iter().for_each(|observation| evidence.add(observation).unwrap());
     });
-    let (covered, gaps) = (Vec::new(), Vec::new());
+    let day = Span { from: cell().begin(), until: cell().end() };
+    let (covered, gaps) = (if whole { vec![day] } else { Vec::new() }, Vec::new());
     let cell =
         CellHistory { cell: cell(), whole, records: 3, read_only: true, covered, gaps, keys: vec![key] };
     (cell, evidence)

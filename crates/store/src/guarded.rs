@@ -50,6 +50,10 @@ impl<S: Store, G: Guard> Store for GuardedStore<S, G> {
         self.inner.journal_after(seq, each)
     }
 
+    fn kept_days(&self) -> u32 {
+        self.inner.kept_days()
+    }
+
     fn cell(&self, cell: Cell) -> Result<(u64, CellCounts), StoreError> {
         self.inner.cell(cell)
     }

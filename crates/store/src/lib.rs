@@ -251,6 +251,9 @@ pub trait Store: Send + Sync + 'static {
     /// The epochs after `seq`, in order.
     fn journal_after(&self, seq: u64, each: &mut dyn FnMut(u64, &[u8])) -> Result<(), StoreError>;
 
+    /// Of days this long before a key's latest, the counts may be gone from the tables.
+    fn kept_days(&self) -> u32;
+
     /// What the tables have of a cell, and the last epoch that they cover.
     fn cell(&self, cell: Cell) -> Result<(u64, CellCounts), StoreError>;
 

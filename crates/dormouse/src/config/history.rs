@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use dormouse_history::USUAL_CONCURRENCY;
 use dormouse_ledger::Span;
-use dormouse_model::{AccountId, EventTime, Region};
+use dormouse_model::{AccountId, Clock, EventTime, Region, WallClock};
 use dormouse_pipeline::AllowedObjects;
 use dormouse_pipeline::view::Declared;
 use serde::Deserialize;
@@ -72,7 +72,11 @@ impl HistoryConfig {
             bail!("bandwidth: at least \"1MiB\" (a second); leave it out for no bound");
         }
         self.allowed().map(drop)?;
+        let today = WallClock.now_seconds().day();
         for declared in &self.declared {
+            if declared.to >= today {
+                bail!("[[history.declared]] to: a day that has not ended cannot be declared complete");
+            }
             if declared.from > declared.to {
                 bail!(
                     "[[history.declared]] from: the first day is behind the last; from and to are both in it"

@@ -227,7 +227,11 @@ fn many_gaps_are_told_as_few_and_claim_nothing() {
 #[test]
 fn a_use_of_a_key_that_nobody_can_name_leaves_its_second() {
     let (digests, files) = history("main");
-    let not_understood = [(at(500), "a call of Decrypt names no key that can be told".into())];
+    let not_understood = [Gap {
+        from: at(500),
+        until: at(501),
+        reason: "a call of Decrypt names no key that can be told".into(),
+    }];
     let known = DayOfPlace {
         cell: cell(),
         digests: &digests,

@@ -418,8 +418,8 @@ impl Intake for PipelineIntake {
             // An error means that the pipeline has stopped.
             let _ = settled.await;
         }
-        if let Some(objects) = &self.objects {
-            self.fetch(objects, &batch.source, &batch.acks, announcements).await;
+        if let Some(objects) = self.objects.as_ref().filter(|_| !announcements.is_empty()) {
+            self.fetch_beside(objects, batch.source, batch.acks, announcements).await;
         }
     }
 

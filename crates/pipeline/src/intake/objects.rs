@@ -54,6 +54,8 @@ const PART_BYTES: usize = 1 << 20;
 const PARTS_KIB: u32 = 4 << 10;
 /// So many objects of a source are read at the same time, each on a thread: small ones are mostly waited for.
 const READERS: (usize, usize) = (16, 32);
+/// So many batches of announcements are worked on beside what else arrives; behind them receiving waits.
+const BATCHES: usize = 64;
 /// So many bad records of one message are kept each by itself …
 const BAD_RECORDS: usize = 64;
 /// … of together so many bytes.
@@ -126,6 +128,8 @@ pub struct ObjectIntake {
     stats: Arc<ObjectStats>,
     readers: Arc<Semaphore>,
     parts: Arc<Semaphore>,
+    /// Batches of announcements that are worked on.
+    batches: Arc<Semaphore>,
     /// Objects that wait for trouble to pass: only without any does the source fetch well.
     troubled: AtomicUsize,
 }
@@ -154,6 +158,7 @@ impl ObjectIntake {
             stats: Arc::default(),
             readers: Arc::new(Semaphore::new((2 * cores).clamp(READERS.0, READERS.1))),
             parts: Arc::new(Semaphore::new(PARTS_KIB as usize)),
+            batches: Arc::new(Semaphore::new(BATCHES)),
             troubled: AtomicUsize::new(0),
         }
     }
@@ -243,8 +248,26 @@ impl PipelineIntake {
         }
     }
 
+    /// Fetches what messages of a batch announce, beside what else the source brings: an object that is slow, missing or
+    /// denied holds up nobody until there are many of them.
+    pub(super) async fn fetch_beside(
+        &self,
+        objects: &Arc<ObjectIntake>,
+        source: Arc<str>,
+        acks: Arc<dyn Acknowledge>,
+        announcements: Vec<Announcement>,
+    ) {
+        // Never closed; if it were, there would be no bound.
+        let place = Arc::clone(&objects.batches).acquire_owned().await.ok();
+        let (intake, objects) = (self.clone(), Arc::clone(objects));
+        tokio::spawn(async move {
+            intake.fetch(&objects, &source, &acks, announcements).await;
+            drop(place);
+        });
+    }
+
     /// Fetches what messages of a batch announce, all at once as far as there are readers.
-    pub(super) async fn fetch(
+    async fn fetch(
         &self,
         objects: &Arc<ObjectIntake>,
         source: &Arc<str>,

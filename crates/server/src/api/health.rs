@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use dormouse_sources::health::Phase;
+use dormouse_sources::health::{Phase, Work};
 use serde::{Deserialize, Serialize};
 
 use super::{encode, json};
@@ -100,6 +100,9 @@ fn reasons_of(source: &SourceState) -> Vec<Reason> {
         // What was put together may name what a stranger chose.
         let advice = match &trouble.advice {
             Cow::Borrowed(advice) => format!("; {advice}"),
+            Cow::Owned(_) if *work == Work::Fetch => {
+                "; allow s3:GetObject on the configured buckets (and kms:Decrypt on their key); the log names the object".to_owned()
+            }
             Cow::Owned(_) => String::new(),
         };
         add("source_trouble", format!("{} does not work: {class}{advice}", work.name()));

@@ -718,7 +718,10 @@ async fn live_at_random(seed: u64) {
             6 => stream.expire_iterators(),
             7 => {
                 run.assert_lawful();
+                // What is committed while it ends is committed.
+                let before = run.running.pipeline.clone();
                 let after = run.running.crash().await;
+                committed.extend(before.ledger().committed.iter().cloned());
                 // Nobody reads for a while, and shards go on being split and merged.
                 for _ in 0..random.usize(..4) {
                     put_somewhere(&stream, &mut random, 50);

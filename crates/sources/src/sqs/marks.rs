@@ -7,6 +7,9 @@
 //! A long poll asks all of SQS's servers, so an answer with room left says that there was no more. A short poll
 //! (`wait_time` 0) asks a few and proves nothing; with it, no time is said.
 //!
+//! What was received and is still being worked on, or was left to come again, has not been taken: no mark says a time behind
+//! it.
+//!
 //! The questions need `sqs:GetQueueAttributes` and `sqs:GetQueueUrl`, which receiving does not. A denial is said once in
 //! the log and in the marks, and is no trouble of the source.
 
@@ -73,6 +76,10 @@ pub(crate) struct Marker<Q, I> {
     facts: Option<QueueFacts>,
     facts_are_due: Instant,
     dead_letters: DeadLetters,
+    /// How many messages had been left, and when that last changed.
+    left: (u64, Option<Instant>),
+    /// What the last mark said.
+    caught_up: Option<EventTime>,
     /// What was denied, as it was told.
     told: HashSet<String>,
 }
@@ -86,6 +93,8 @@ impl<Q: Queue, I: Intake> Marker<Q, I> {
             facts_are_due: Instant::now(),
             // Until the queue has said that there is none.
             dead_letters: DeadLetters::Unreadable,
+            left: (shared.stats.left.get(), None),
+            caught_up: None,
             told: HashSet::new(),
         }
     }
@@ -101,15 +110,36 @@ impl<Q: Queue, I: Intake> Marker<Q, I> {
     }
 
     /// Notes what is known now.
-    pub(crate) fn note(&self) {
+    pub(crate) fn note(&mut self) {
+        self.caught_up = self.caught_up.max(self.taken_until());
         let mark = SourceMark {
             at: self.shared.drained.now(),
-            caught_up: self.shared.drained.at(),
+            caught_up: self.caught_up,
             retention_seconds: self.facts.as_ref().and_then(|facts| facts.retention_seconds),
             dead_letters: self.dead_letters,
             lost: None,
         };
         self.intake.note(&self.shared.name, mark);
+    }
+
+    /// The time before which everything that reached the queue was taken; `None` if no more can be said than before.
+    fn taken_until(&mut self) -> Option<EventTime> {
+        let Shared { drained, stats, tracker, visibility, .. } = &*self.shared;
+        let left = stats.left.get();
+        if left != self.left.0 {
+            self.left = (left, Some(Instant::now()));
+        }
+        // What was left comes again when its visibility timeout has passed, and is in nobody's hands until then.
+        let comes_again = |at: &Instant| at.elapsed() < *visibility * 2 + MARK_INTERVAL;
+        if self.left.1.is_some_and(|at| comes_again(&at)) {
+            return None;
+        }
+        let in_hand = tracker.oldest().map(|since| {
+            let seconds = u32::try_from(since.elapsed().as_secs() + 1).unwrap_or(u32::MAX);
+            drained.now().minus(seconds)
+        });
+        let at = drained.at()?;
+        Some(in_hand.map_or(at, |oldest| at.min(oldest)))
     }
 
     async fn ask(&mut self) {

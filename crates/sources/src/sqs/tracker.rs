@@ -194,6 +194,13 @@ impl Tracker {
     }
 
     /// How many messages are in flight.
+    /// When the oldest message was received that is neither acknowledged nor left.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        let inner = self.lock();
+        let is_open = |entry: &&Entry| matches!(entry.state, State::Held | State::Lapsed);
+        inner.entries.values().filter(is_open).map(|entry| entry.received).min()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.lock().entries.len()
     }

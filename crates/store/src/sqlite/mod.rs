@@ -161,6 +161,10 @@ impl Store for SqliteStore {
         journal::after(&self.connection(), seq, each).map_err(|error| self.explain(&error))
     }
 
+    fn kept_days(&self) -> u32 {
+        self.options.keep_days
+    }
+
     fn cell(&self, cell: Cell) -> Result<(u64, CellCounts), StoreError> {
         places::cell(&mut self.connection(), cell).map_err(|error| self.explain(&error))
     }
