@@ -519,6 +519,9 @@ impl<'d> Walk<'d> {
             return self.malformed(Reason::Announcement("list of keys"), wrapping, object);
         };
         let mut at = skip_separators(keys, 1);
+        if keys.get(at) == Some(&b']') {
+            return self.malformed(Reason::Announcement("key"), wrapping, object);
+        }
         while let Some(end) = end_of_value(keys, at) {
             match text_of(Some(&keys[at..end])) {
                 Some(key) => self.announce(&bucket, &key, None, wrapping, object),

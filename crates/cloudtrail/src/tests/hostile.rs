@@ -166,6 +166,11 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
+#[test]
+fn an_announcement_of_nothing_is_told() {
+    assert_eq!(visit(br#"{"s3Bucket":"b","s3ObjectKey":[ ]}"#), 1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
