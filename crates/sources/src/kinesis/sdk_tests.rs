@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::Credentials;
 use dormouse_aws::{AwsOptions, ErrorClass, load_config};
-use dormouse_model::{ShardPosition, WallClock};
+use dormouse_model::{Clock, ShardPosition, WallClock};
 use dormouse_simulate::kinesis::{self as double, KinesisDouble, KinesisFault, Operation, StreamOptions};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -178,7 +178,11 @@ async fn a_stop_in_the_middle_goes_on_where_it_ended() {
 async fn latest_begins_with_what_comes() {
     let (double, arn) = start_double(2, StreamOptions::default()).await;
     double.put_many(&arn, records(0, 100)).unwrap();
-    sleep(Duration::from_millis(1_100)).await;
+    // A start is known by whole seconds: what came before it is of an earlier one.
+    let put = WallClock.now_seconds();
+    while WallClock.now_seconds() == put {
+        sleep(Duration::from_millis(10)).await;
+    }
     let pipeline = Pipeline::new();
     let running = Running::start(&double, options("dormouse", Start::Latest), &pipeline).await;
     running.until("reading", || running.stats.reads.get() > 4).await;
