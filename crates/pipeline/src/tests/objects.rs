@@ -360,8 +360,8 @@ async fn a_stop_gives_up_at_once() {
     annex.house.until("some of it is durable", |diary| diary.contains(&Happened::Committed(3))).await;
     annex.stop.cancel();
     submitted.await.unwrap();
-    let diary = annex.house.until("both left", |diary| diary.len() > 4).await;
-    assert!(diary.contains(&Happened::Left(1)) && diary.contains(&Happened::Left(2)));
+    let both = |diary: &[Happened]| diary.contains(&Happened::Left(1)) && diary.contains(&Happened::Left(2));
+    let diary = annex.house.until("both left", both).await;
     assert!(acked(&diary).is_empty());
     assert_eq!((annex.stats.in_progress.get(), annex.stats.left.get()), (0, 0));
 }
