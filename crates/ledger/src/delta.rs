@@ -130,6 +130,11 @@ impl Delta {
         key.activity.apply(observation, counting);
     }
 
+    /// Notes that the row of a key has to be written.
+    pub fn touch(&mut self, key: KeyArn) {
+        self.keys.entry(key).or_default();
+    }
+
     /// Takes what history changed about the counts of a key on one day.
     pub fn shift(&mut self, day: u32, place: Place, shift: &KeyShift) {
         let activity = &mut self.keys.entry(shift.key).or_default().activity;

@@ -1,6 +1,6 @@
 //! Everything about one key, and how it takes an observation or another state of the same key.
 
-use dormouse_model::{EventTime, Kind, Observation};
+use dormouse_model::{EventTime, KeyAnswer, KeySaid, Kind, KmsUse, Observation};
 use serde::{Deserialize, Serialize};
 
 use crate::cells::KeyShift;
@@ -191,6 +191,20 @@ impl<T: Trace> KeyState<T> {
         }
     }
 
+    /// Takes what KMS said of this key. That it exists is said by every answer but a failure.
+    pub fn answer(&mut self, answer: &KeyAnswer) {
+        if !matches!(answer.said, KeySaid::Failed(_) | KeySaid::Gone) {
+            self.set_exists();
+        }
+        self.rare().registers.answer(answer);
+    }
+
+    /// Notes an alias that points, or pointed, to this key.
+    pub fn note_alias(&mut self, name: &str) {
+        self.set_exists();
+        self.rare().registers.note_alias(name.into());
+    }
+
     fn count(&mut self, observation: &Observation<'_>) {
         self.note_counted_from(Some(observation.time));
         if observation.is_foreign_copy() {
@@ -268,6 +282,17 @@ impl<T: Trace> KeyState<T> {
     /// The last use.
     pub fn last_use(&self) -> Option<&T> {
         self.last_use.as_ref()
+    }
+
+    /// What KMS itself remembers of the last use.
+    pub fn kms_use(&self) -> Option<&KmsUse> {
+        self.registers()?.facts()?.usage.as_ref()?.said.last.as_ref()
+    }
+
+    /// When the key was last used, by whoever knows the later time.
+    pub fn last_used(&self) -> Option<EventTime> {
+        let seen = self.last_use.as_ref().map(|last| last.rank().time);
+        seen.max(self.kms_use().map(|last| last.at))
     }
 
     /// The last attempt.

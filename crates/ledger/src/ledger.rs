@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use dashmap::{DashMap, DashSet};
-use dormouse_model::{AccountId, EventTime, KeyArn, Kind, Observation};
+use dormouse_model::{
+    AccountId, AliasSaid, EventId, EventTime, KeyAnswer, KeyArn, KeySaid, Kind, Observation, Place,
+};
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,7 @@ use crate::cells::KeyShift;
 use crate::evidence::Trace;
 use crate::key_state::{Counting, Counts, KeyState};
 use crate::recency::{Order, Recency};
+use crate::registers::Register;
 
 /// How much of what an attacker can invent is kept.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +68,15 @@ impl Tally {
     }
 }
 
+/// What a write makes of a key that is not known yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Makes {
+    AKey,
+    /// An ARN that somebody tried, if there is room for one more.
+    ATriedKey,
+    Nothing,
+}
+
 /// The state of all keys.
 pub struct Ledger<T> {
     keys: DashMap<KeyArn, KeyState<T>, RandomState>,
@@ -102,32 +114,68 @@ impl<T: Trace> Ledger<T> {
 
     /// Takes an observation and returns the aliases it wrote.
     pub fn apply(&self, observation: &Observation<'_>, counting: Counting) -> Vec<AliasName> {
-        match self.keys.entry(observation.key) {
+        let makes = if observation.kind == Kind::Attempt { Makes::ATriedKey } else { Makes::AKey };
+        if !self.write(observation.key, makes, |state| state.apply(observation, counting)) {
+            self.unattributed.fetch_add(u64::from(counting == Counting::Counted), Ordering::Relaxed);
+            return Vec::new();
+        }
+        if observation.kind == Kind::Change { self.aliases.apply(observation) } else { Vec::new() }
+    }
+
+    /// Takes what KMS said of a key. False if nothing of it concerns a key that is known.
+    pub fn answer(&self, answer: &KeyAnswer) -> bool {
+        let makes = match answer.said {
+            KeySaid::Gone | KeySaid::Failed(_) => Makes::Nothing,
+            _ => Makes::AKey,
+        };
+        self.write(answer.key, makes, |state| state.answer(answer))
+    }
+
+    /// Takes where KMS says that an alias points, and returns its name.
+    pub fn answer_alias(&self, alias: &AliasSaid, id: EventId) -> AliasName {
+        let AliasSaid { name, key, since } = alias;
+        self.write(*key, Makes::AKey, |state| state.note_alias(name));
+        let name: AliasName = (key.account(), key.region(), name.clone());
+        self.aliases.merge(name.clone(), Register::new(*since, id, Some(*key)));
+        name
+    }
+
+    /// Takes that KMS no longer lists an alias, and returns its name.
+    pub fn answer_alias_gone(&self, place: Place, name: &str, at: EventTime, id: EventId) -> AliasName {
+        let name: AliasName = (place.account, place.region, name.into());
+        self.aliases.merge(name.clone(), Register::new(at, id, None));
+        name
+    }
+
+    /// Writes the state of a key, which is made first if need be. False if it is not known and may not be made.
+    fn write(&self, key: KeyArn, makes: Makes, change: impl FnOnce(&mut KeyState<T>)) -> bool {
+        match self.keys.entry(key) {
             dashmap::Entry::Occupied(mut known) => {
                 let state = known.get_mut();
-                let (existed, last_used) = (state.exists(), last_used(state));
-                state.apply(observation, counting);
+                let (existed, last_used) = (state.exists(), state.last_used());
+                change(state);
                 if state.exists() && !existed {
                     self.tried.fetch_sub(1, Ordering::Relaxed);
                 }
-                if state.exists() != existed || self::last_used(state) != last_used {
+                if state.exists() != existed || state.last_used() != last_used {
                     self.recency.note(state.row());
                 }
             }
             dashmap::Entry::Vacant(place) => {
-                if observation.kind == Kind::Attempt && !self.has_room_for_a_tried_key() {
-                    self.unattributed.fetch_add(u64::from(counting == Counting::Counted), Ordering::Relaxed);
-                    return Vec::new();
+                match makes {
+                    Makes::Nothing => return false,
+                    Makes::ATriedKey if !self.has_room_for_a_tried_key() => return false,
+                    Makes::ATriedKey | Makes::AKey => {}
                 }
                 let mut state = KeyState::in_row(self.next_row());
-                state.apply(observation, counting);
-                self.put_in_row(state.row(), observation.key);
+                change(&mut state);
+                self.put_in_row(state.row(), key);
                 let row = state.row();
                 place.insert(state);
                 self.recency.note(row);
             }
         }
-        if observation.kind == Kind::Change { self.aliases.apply(observation) } else { Vec::new() }
+        true
     }
 
     /// Takes what history changed about the counts of a key on one day. Its evidence comes as observations before.
@@ -219,7 +267,7 @@ impl<T: Trace> Ledger<T> {
 
     /// All keys in the order of their last use.
     pub fn by_last_use(&self) -> Arc<Order> {
-        let entry = |state: &KeyState<T>| (last_used(state).unwrap_or_default(), state.row());
+        let entry = |state: &KeyState<T>| (state.last_used().unwrap_or_default(), state.row());
         self.recency.current(
             |entries| {
                 entries.reserve(self.len());
@@ -265,8 +313,4 @@ impl<T: Trace> Ledger<T> {
     pub fn aliases(&self) -> &Aliases {
         &self.aliases
     }
-}
-
-fn last_used<T: Trace>(state: &KeyState<T>) -> Option<EventTime> {
-    state.last_use().map(|last| last.rank().time)
 }

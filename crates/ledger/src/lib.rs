@@ -14,6 +14,7 @@
 //! * [`Delta`]: what changed since the key tables were last written
 //! * [`CellHistory`], [`CellShift`]: what history counted of a day, and what that changes
 //! * [`Coverage`]: what was received, and what history proves
+//! * [`Facts`], [`Inventory`]: what AWS said when it was asked
 //! * [`Verdict`]: what may be said about a key's use
 //! * [`query`]: which keys are asked for, and in what order
 //! * [`KeyDocument`]: a key as every surface shows it
@@ -25,7 +26,9 @@ pub mod coverage;
 mod delta;
 mod document;
 mod evidence;
+mod facts;
 mod identity;
+mod inventory;
 mod key_state;
 #[cfg(test)]
 mod laws;
@@ -44,7 +47,9 @@ pub use coverage::{Coverage, CoverageRows, Gap, PipeChange, Received, Seen, Sour
 pub use delta::{Activity, ChangeLine, Delta, DeltaKey, User, UserStats};
 pub use document::{AttemptDocument, KeyDocument, Source, UseDocument, WantedDocument};
 pub use evidence::{Evidence, EvidenceTexts, Rank, Trace};
+pub use facts::{Facts, Nature, Stamped};
 pub use identity::Identity;
+pub use inventory::{AccountInventory, Inventory, InventoryRows, PlaceInventory, Trouble};
 pub use key_state::{Counting, Counts, KeyState, Wanted};
 pub use ledger::{Bounds, Ledger, Tally};
 pub use recency::Order;

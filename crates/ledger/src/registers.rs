@@ -7,8 +7,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dormouse_model::{Effect, EventId, EventTime, LifecycleState, Observation};
+use dormouse_model::{
+    Described, Effect, EventId, EventTime, KeyAnswer, KeySaid, LifecycleState, Observation,
+};
 use serde::{Deserialize, Serialize};
+
+use crate::facts::{self, Facts, Nature};
 
 /// A value and who wrote it last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +87,10 @@ pub struct Registers {
     alias_candidates: BTreeSet<Box<str>>,
     /// More tags or aliases were seen than are kept.
     overflow: bool,
+    /// The time of the latest event that altered the key.
+    changed: Option<EventTime>,
+    /// What KMS said beyond that.
+    facts: Option<Box<Facts>>,
 }
 
 /// AWS allows 50 tags and 50 aliases a key; tombstones count here as well.
@@ -93,6 +101,7 @@ impl Registers {
     /// Applies what a change does. Alias effects only note the name here.
     pub fn apply(&mut self, observation: &Observation<'_>) {
         let at = observation.time;
+        self.changed = self.changed.max(Some(at));
         for effect in &observation.effects {
             let event_id = EventId::from(observation.event_id);
             match *effect {
@@ -120,6 +129,74 @@ impl Registers {
         }
     }
 
+    /// Takes what KMS said of the key, at the time at which it was asked.
+    pub fn answer(&mut self, answer: &KeyAnswer) {
+        let at = answer.asked_at;
+        match &answer.said {
+            KeySaid::Described(described) => self.describe(at, &answer.request_id, described),
+            KeySaid::Gone => {
+                let gone = Register::new(at, answer.request_id.clone(), LifecycleState::Deleted);
+                self.merge_state(Some(gone));
+            }
+            KeySaid::Tags(tags) => {
+                self.take_tags(at, &answer.request_id, tags);
+                let facts = self.facts_mut();
+                facts.tags_at = facts.tags_at.max(Some(at));
+                facts.note_success("ListResourceTags", at);
+            }
+            KeySaid::Grants(grants) => {
+                let facts = self.facts_mut();
+                facts::keep_later(&mut facts.grants, at, grants.clone());
+                facts.note_success("ListGrants", at);
+            }
+            KeySaid::Rotation(rotation) => {
+                let on = Register::new(at, answer.request_id.clone(), rotation.enabled);
+                merge_into(&mut self.automatic_rotation, Some(on));
+                let facts = self.facts_mut();
+                facts::keep_later(&mut facts.rotation, at, *rotation);
+                facts.note_success("GetKeyRotationStatus", at);
+            }
+            KeySaid::LastUsage(usage) => {
+                self.created = earliest(self.created, Some(usage.created));
+                let facts = self.facts_mut();
+                facts::keep_later(&mut facts.usage, at, usage.clone());
+                facts.note_success("GetKeyLastUsage", at);
+            }
+            KeySaid::Failed(failure) => self.facts_mut().note_failure(failure),
+        }
+    }
+
+    fn describe(&mut self, at: EventTime, id: &EventId, described: &Described) {
+        self.created = earliest(self.created, Some(described.created));
+        merge_into(&mut self.manager, Some(Register::new(at, id.clone(), described.manager.clone())));
+        self.merge_state(Some(Register::new(at, id.clone(), described.state)));
+        if let Some(date) = described.deletion_date {
+            merge_into(&mut self.deletion_date, Some(Register::new(at, id.clone(), date)));
+        }
+        let description = Register::new(at, id.clone(), described.description.clone());
+        merge_into(&mut self.description, Some(description));
+        let facts = self.facts_mut();
+        facts::keep_later(&mut facts.nature, at, Nature::of(described));
+        facts.note_success("DescribeKey", at);
+    }
+
+    /// All tags at once: others are gone.
+    fn take_tags(&mut self, at: EventTime, id: &EventId, tags: &[(Box<str>, Box<str>)]) {
+        let is_listed = |name: &str| tags.iter().any(|(listed, _)| **listed == *name);
+        for (name, register) in &mut self.tags {
+            if !is_listed(name) {
+                register.merge(Register::new(at, id.clone(), None));
+            }
+        }
+        for (name, value) in tags {
+            self.merge_tag(name.clone(), Register::new(at, id.clone(), Some(value.clone())));
+        }
+    }
+
+    fn facts_mut(&mut self) -> &mut Facts {
+        self.facts.get_or_insert_default()
+    }
+
     /// Takes another copy of the same key's registers.
     pub fn merge(&mut self, other: Self) {
         self.created = earliest(self.created, other.created);
@@ -136,6 +213,10 @@ impl Registers {
             self.note_alias(name);
         }
         self.overflow |= other.overflow;
+        self.changed = self.changed.max(other.changed);
+        if let Some(facts) = other.facts {
+            self.facts_mut().merge(*facts);
+        }
     }
 
     /// Deleted is final: it beats every other state, whenever either was written.
@@ -162,7 +243,7 @@ impl Registers {
         }
     }
 
-    fn note_alias(&mut self, name: Box<str>) {
+    pub(crate) fn note_alias(&mut self, name: Box<str>) {
         if self.alias_candidates.len() < MOST_ALIASES || self.alias_candidates.contains(&name) {
             self.alias_candidates.insert(name);
         } else {
@@ -206,9 +287,19 @@ impl Registers {
         self.automatic_rotation.as_ref().map(|register| *register.value())
     }
 
-    /// The tags set now; `None` if no event ever spoke of tags.
+    /// The time of the latest event that altered the key; what KMS said does not count.
+    pub fn changed(&self) -> Option<EventTime> {
+        self.changed
+    }
+
+    /// What KMS said beyond what events tell.
+    pub fn facts(&self) -> Option<&Facts> {
+        self.facts.as_deref()
+    }
+
+    /// The tags set now; `None` if nobody ever spoke of tags.
     pub fn tags(&self) -> Option<BTreeMap<&str, &str>> {
-        if self.tags.is_empty() {
+        if self.tags.is_empty() && self.facts().is_none_or(|facts| facts.tags_at.is_none()) {
             return None;
         }
         let mut set = BTreeMap::new();

@@ -10,12 +10,14 @@
 //! * [`Place`], [`Cell`]: where it was logged, and on which day
 //! * [`EventTime`], [`EventId`]: when, and which event
 //! * [`Checkpoint`], [`SourceMark`]: what a source says of itself
+//! * [`Answer`]: what AWS says when it is asked
 //! * [`Clock`]: the only door to wall time
 //! * [`printable`]: hostile text, made harmless for people
 
 mod account;
 mod clock;
 mod event;
+mod inventory;
 mod key;
 mod names;
 mod observation;
@@ -28,6 +30,10 @@ mod source;
 pub use account::{AccountId, ParseAccountError};
 pub use clock::{Clock, ManualClock, WallClock};
 pub use event::{EventId, EventTime, ParseTimeError};
+pub use inventory::{
+    AccountAnswer, AccountSaid, AliasSaid, Answer, Described, Failure, Grants, KeyAnswer, KeySaid, KmsUse,
+    LastUsage, MultiRegion, PlaceAnswer, PlaceSaid, Rotation, UsageWitness,
+};
 pub use key::{KeyArn, ParseKeyError};
 pub use observation::{Effect, Kind, LifecycleState, Observation};
 pub use operation::{Change, Meaning, OperationTable, OverrideError, is_read_only_name};

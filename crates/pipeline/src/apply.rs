@@ -1,6 +1,7 @@
 //! A committed epoch enters the ledger, the delta, and what is known of sources and places.
 
-use dormouse_ledger::{Copies, Coverage, Delta, Identity, Ledger, Trace};
+use dormouse_ledger::{Copies, Coverage, Delta, Identity, Inventory, Ledger, Trace};
+use dormouse_model::{Answer, EventId, PlaceAnswer, PlaceSaid};
 use dormouse_store::Unknowns;
 
 use crate::checkpoints::Checkpoints;
@@ -16,13 +17,15 @@ pub struct Targets<'a, T> {
     pub unknowns: &'a mut Unknowns,
     /// What was received, and what history proves.
     pub coverage: &'a mut Coverage,
+    /// What was heard of accounts and their Regions.
+    pub inventory: &'a mut Inventory,
     /// How far sources have come.
     pub checkpoints: &'a mut Checkpoints,
 }
 
 /// Applies an epoch's bytes.
 pub fn apply<T: Trace>(body: &[u8], targets: Targets<'_, T>) -> Result<(), EpochError> {
-    let Targets { ledger, delta, unknowns, coverage, checkpoints } = targets;
+    let Targets { ledger, delta, unknowns, coverage, inventory, checkpoints } = targets;
     let (header, observations) = epoch::decode(body)?;
     delta.tally = delta.tally.plus(header.tally);
     for account in header.received {
@@ -59,10 +62,41 @@ pub fn apply<T: Trace>(body: &[u8], targets: Targets<'_, T>) -> Result<(), Epoch
     for (source, mark) in &header.marks {
         coverage.note_mark(source, mark);
     }
+    for answer in &header.answers {
+        take_answer(answer, ledger, delta, inventory);
+    }
     for (source, checkpoint) in header.checkpoints {
         checkpoints.note(source, checkpoint);
     }
     Ok(())
+}
+
+fn take_answer<T: Trace>(answer: &Answer, ledger: &Ledger<T>, delta: &mut Delta, inventory: &mut Inventory) {
+    match answer {
+        Answer::Key(answer) => {
+            if ledger.answer(answer) {
+                delta.touch(answer.key);
+            }
+        }
+        Answer::Place(answer) => {
+            take_aliases(answer, ledger, delta);
+            inventory.note_place(answer);
+        }
+        Answer::Account(answer) => inventory.note_account(answer),
+    }
+}
+
+fn take_aliases<T: Trace>(answer: &PlaceAnswer, ledger: &Ledger<T>, delta: &mut Delta) {
+    let PlaceSaid::Aliases { set, gone, .. } = &answer.said else { return };
+    // A listing has no event id; this one sorts before those of events, so that within one second an event wins.
+    let id = || EventId::from("ListAliases");
+    for alias in set {
+        delta.aliases.insert(ledger.answer_alias(alias, id()));
+        delta.touch(alias.key);
+    }
+    for name in gone {
+        delta.aliases.insert(ledger.answer_alias_gone(answer.place, name, answer.asked_at, id()));
+    }
 }
 
 fn note(unknown: &Unknown<'_>, unknowns: &mut Unknowns) {

@@ -5,11 +5,11 @@
 //! a crash repeats exactly what was done with it the first time.
 
 use dormouse_ledger::{CellShift, Copies, Counting, Identity, PipeChange, Remembered, Seen, Tally};
-use dormouse_model::{AccountId, Checkpoint, EventTime, Observation, Place, SourceMark};
+use dormouse_model::{AccountId, Answer, Checkpoint, EventTime, Observation, Place, SourceMark};
 use serde::{Deserialize, Serialize};
 
 /// The format of epochs; a change of any encoded type needs a new number, and a reader for the old one.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// Everything in an epoch but the observations.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -35,6 +35,8 @@ pub struct Header<'a> {
     pub pipe: Vec<(Place, PipeChange)>,
     /// Cells whose history was read. The evidence is among the observations.
     pub cells: Vec<CellShift>,
+    /// What AWS said when it was asked.
+    pub answers: Vec<Answer>,
     /// For each observation, in order, what was decided about it.
     pub decisions: &'a [u8],
 }
@@ -96,7 +98,7 @@ pub fn encode(header: &Header<'_>, observations: &[&[u8]]) -> Result<Vec<u8>, Ep
 pub fn decode(body: &[u8]) -> Result<(Header<'_>, Observations<'_>), EpochError> {
     let body = match body.split_first() {
         Some((&FORMAT, body)) => body,
-        Some((&1, _)) => {
+        Some((&(1..FORMAT), _)) => {
             let what = "it was written by an older build, which did not stop in order; start that build once more and \
                         stop it, then start this one";
             return Err(EpochError(what.into()));

@@ -5,9 +5,20 @@
 
 use std::sync::Arc;
 
-use dormouse_ledger::{AliasName, CoverageRows, Delta, IdWindow, Ledger, Rank};
+use dormouse_ledger::{AliasName, CoverageRows, Delta, IdWindow, InventoryRows, Ledger, Rank};
 use dormouse_model::{Checkpoint, KeyArn};
 use dormouse_store::{Fold, FoldedKey, Totals};
+
+/// What changed that is no key, and is written as it is.
+#[derive(Debug, Default)]
+pub struct Changed {
+    /// Sources and places.
+    pub coverage: CoverageRows,
+    /// Accounts and their Regions.
+    pub inventory: InventoryRows,
+    /// How far sources have come.
+    pub checkpoints: Vec<(Box<str>, Checkpoint)>,
+}
 
 /// The rows that take the tables to epoch `upto`. The ledger must hold exactly the epochs up to it.
 pub fn prepare(
@@ -16,7 +27,7 @@ pub fn prepare(
     ledger: &Ledger<Rank>,
     window: &IdWindow,
     totals: Totals,
-    (coverage, checkpoints): (CoverageRows, Vec<(Box<str>, Checkpoint)>),
+    changed: Changed,
 ) -> Fold {
     // An ARN that was tried when there was no room for more of them has no row.
     let row = |&key: &KeyArn| ledger.get(key).map(|state| FoldedKey { key, state });
@@ -30,7 +41,8 @@ pub fn prepare(
         floor: window.floor(),
         window: window.len(),
         totals,
-        coverage,
-        checkpoints,
+        coverage: changed.coverage,
+        inventory: changed.inventory,
+        checkpoints: changed.checkpoints,
     }
 }

@@ -19,6 +19,7 @@
 //! * [`recover`]: a start from the store
 //! * [`run`]: the loop that does all this in order
 //! * [`history`]: cells of a trail's history come in
+//! * [`InventoryIntake`]: what AWS says when it is asked comes in
 //! * [`checkpoints`]: how far sources have come
 //! * [`control`]: what a person can have done meanwhile
 //! * [`Metrics`]: what is measured
@@ -31,6 +32,7 @@ pub mod epoch;
 pub mod fold;
 pub mod history;
 pub mod intake;
+mod inventory;
 mod metrics;
 mod recent;
 pub mod recover;
@@ -43,6 +45,7 @@ pub mod view;
 pub use control::{Control, QuarantineAction, QuarantineOutcome};
 pub use history::{CellEvidence, HistoryIntake};
 pub use intake::{AllowedObjects, NotABucketName, ObjectIntake, OnPoison, PipelineIntake};
+pub use inventory::InventoryIntake;
 pub use metrics::Metrics;
 pub use run::{CheckpointView, Pipeline, PipelineError, PipelineOptions, Progress};
 pub use view::{LiveView, StoreView, read_store};

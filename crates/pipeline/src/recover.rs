@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use dormouse_ledger::{Bounds, Copies, Coverage, IdWindow, Identity, Ledger, Rank};
+use dormouse_ledger::{Bounds, Copies, Coverage, IdWindow, Identity, Inventory, Ledger, Rank};
 use dormouse_store::{Store, Totals};
 
 use crate::apply::{Targets, apply};
@@ -43,6 +43,8 @@ pub(crate) struct State {
     pub recent: SharedRecent,
     /// What was received, and what history proves.
     pub coverage: Shared<Coverage>,
+    /// What was heard of accounts and their Regions.
+    pub inventory: Shared<Inventory>,
     /// How far sources have come.
     pub checkpoints: Shared<Checkpoints>,
     pub last_seq: u64,
@@ -58,6 +60,7 @@ impl State {
             window: IdWindow::new(1),
             recent: SharedRecent::default(),
             coverage: Shared::default(),
+            inventory: Shared::default(),
             checkpoints: Shared::default(),
             last_seq: 0,
             unfolded_bytes: 0,
@@ -93,6 +96,7 @@ pub(crate) fn recover(store: &dyn Store, bounds: Bounds, id_bound: usize) -> Res
         window,
         recent: SharedRecent::new(Recent::new(loaded.folded, loaded.totals)),
         coverage: Shared::new(Coverage::restore(loaded.coverage)),
+        inventory: Shared::new(Inventory::restore(loaded.inventory)),
         checkpoints: Shared::new(Checkpoints::restore(loaded.checkpoints)),
         last_seq: loaded.last_seq,
         unfolded_bytes: 0,
@@ -121,6 +125,7 @@ impl State {
             delta,
             unknowns: &mut totals.unknowns,
             coverage: &mut self.coverage.write(),
+            inventory: &mut self.inventory.write(),
             checkpoints: &mut self.checkpoints.write(),
         };
         apply(body, targets)?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use dormouse_cloudtrail::Decoder;
 use dormouse_ledger::{Bounds, Ledger, Rank, Tally};
-use dormouse_model::{Cell, Clock, EventTime};
+use dormouse_model::{Answer, Cell, Clock, EventTime};
 use dormouse_store::{CellCounts, Commit, Epoch, Fold, Quarantined, Readers, Store, StoreError, Totals};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -21,12 +21,14 @@ use crate::checkpoints::Checkpoints;
 use crate::control::{Control, QuarantineAction, QuarantineOutcome, Request};
 use crate::epoch::EpochError;
 use crate::fold;
+use crate::fold::Changed;
 use crate::history::{self, HistoryIntake, Submitted};
 use crate::intake::{Decoded, ObjectIntakes, OnPoison, PipelineIntake};
+use crate::inventory::{self, InventoryIntake, SubmittedAnswers};
 use crate::metrics::{Metrics, Observed, observe};
 use crate::recent::SharedRecent;
 use crate::recover::{Shared, State, recover};
-use crate::seal::{History, Sealed, seal, seal_history};
+use crate::seal::{History, Sealed, seal, seal_answers, seal_history};
 use crate::view::LiveView;
 
 /// How the pipeline works; the defaults suit everyone who has not measured.
@@ -182,6 +184,8 @@ pub struct Pipeline {
     control: Control,
     cells: mpsc::Receiver<Submitted>,
     history: HistoryIntake,
+    answers: mpsc::Receiver<SubmittedAnswers>,
+    inventory: InventoryIntake,
     intake: PipelineIntake,
     progress: Arc<Progress>,
     options: PipelineOptions,
@@ -242,6 +246,9 @@ impl Pipeline {
         let core = Core { store, state };
         let (control, requests) = Control::channel();
         let (history, cells) = HistoryIntake::channel(core.state.coverage.clone());
+        let State { ledger, inventory, coverage, .. } = &core.state;
+        let (inventory, answers) =
+            InventoryIntake::channel(Arc::clone(ledger), inventory.clone(), coverage.clone());
         Ok(Self {
             core,
             batches,
@@ -249,6 +256,8 @@ impl Pipeline {
             control,
             cells,
             history,
+            answers,
+            inventory,
             intake,
             progress,
             options,
@@ -282,6 +291,11 @@ impl Pipeline {
         self.history.clone()
     }
 
+    /// A way in for what AWS says when it is asked.
+    pub fn inventory(&self) -> InventoryIntake {
+        self.inventory.clone()
+    }
+
     /// How far sources have come, now and while it runs.
     pub fn checkpoints(&self) -> CheckpointView {
         CheckpointView(self.core.state.checkpoints.clone())
@@ -291,8 +305,9 @@ impl Pipeline {
     pub fn view(&self, readers: Readers, idle_after_seconds: u32) -> LiveView {
         let state = &self.core.state;
         let (ledger, recent) = (Arc::clone(&state.ledger), state.recent.clone());
-        let coverage = state.coverage.clone();
-        LiveView::new(ledger, recent, coverage, readers, Arc::clone(&self.intake.clock), idle_after_seconds)
+        let (coverage, inventory) = (state.coverage.clone(), state.inventory.clone());
+        let clock = Arc::clone(&self.intake.clock);
+        LiveView::new(ledger, recent, coverage, inventory, readers, clock, idle_after_seconds)
     }
 
     /// Works until `stop`, then commits what has come in, writes the tables and returns the counters. Stop it after the
@@ -316,6 +331,12 @@ impl Pipeline {
                     }
                     self.fold_if_due().await?;
                     continue;
+                }
+                Some(first) = self.answers.recv() => {
+                    if !self.commit_answers(first, &stop).await? {
+                        break;
+                    }
+                    Vec::new()
                 }
                 _ = retries.tick() => self.due_for_retry().await?,
                 _ = folds.tick() => Vec::new(),
@@ -446,6 +467,25 @@ impl Pipeline {
                 // Who asked may have gone.
                 let _ = answer.send(());
             }
+        }
+        Ok(true)
+    }
+
+    /// Commits what AWS said. False if it had to be given up at the stop.
+    async fn commit_answers(
+        &mut self,
+        first: SubmittedAnswers,
+        stop: &CancellationToken,
+    ) -> Result<bool, PipelineError> {
+        let (answers, tell) = inventory::gather(first, &mut self.answers);
+        let now = self.intake.clock.now_seconds();
+        let sealed = self.core_blocking(move |core| core.seal_answers(now, answers)).await??;
+        if !self.commit_sealed(sealed, stop).await? {
+            return Ok(false);
+        }
+        for durable in tell {
+            // Who asked may have gone.
+            let _ = durable.send(());
         }
         Ok(true)
     }
@@ -581,6 +621,11 @@ impl Core {
         Ok(seal(state.last_seq, now, &mut state.window, coverage.finished(), batches, room)?)
     }
 
+    fn seal_answers(&mut self, now: EventTime, answers: Vec<Answer>) -> Result<Sealed, PipelineError> {
+        self.state.last_seq += 1;
+        Ok(seal_answers(self.state.last_seq, now, self.state.window.floor(), answers)?)
+    }
+
     fn seal_history(&mut self, now: EventTime, mut history: History) -> Result<Sealed, PipelineError> {
         self.state.last_seq += 1;
         let Self { store, state } = self;
@@ -633,7 +678,11 @@ impl Core {
             recent.totals = totals.clone();
             recent.begin_fold(state.last_seq)
         };
-        let changed = (state.coverage.write().take_changed(), state.checkpoints.write().take_changed());
+        let changed = Changed {
+            coverage: state.coverage.write().take_changed(),
+            inventory: state.inventory.write().take_changed(),
+            checkpoints: state.checkpoints.write().take_changed(),
+        };
         fold::prepare(state.last_seq, delta, &state.ledger, &state.window, totals, changed)
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use dormouse_ledger::{CellHistory, CellShift, Counting, FinishedCells, IdWindow, Record, Tally, decide};
-use dormouse_model::{Cell, EventTime};
+use dormouse_model::{Answer, Cell, EventTime};
 use dormouse_sources::{Acknowledge, Receipt};
 use dormouse_store::{CellCounts, Quarantined};
 
@@ -82,15 +82,7 @@ pub(crate) fn seal(
     header.decisions = &decisions;
     let observations: Vec<&[u8]> = batches.iter().map(|batch| &*batch.observations).collect();
     let body = epoch::encode(&header, &observations)?;
-    let mut sealed = Sealed {
-        seq,
-        sealed_at,
-        body,
-        observed,
-        quarantine: Vec::new(),
-        released: Vec::new(),
-        settle: Vec::new(),
-    };
+    let mut sealed = Sealed { observed, ..Sealed::without_batches(seq, sealed_at, body) };
     let mut room = quarantine_room;
     for batch in batches {
         sealed.take(batch, &mut room);
@@ -99,6 +91,19 @@ pub(crate) fn seal(
 }
 
 impl Sealed {
+    /// An epoch of which no source has to be told.
+    fn without_batches(seq: u64, sealed_at: EventTime, body: Vec<u8>) -> Self {
+        Self {
+            seq,
+            sealed_at,
+            body,
+            observed: Observed::default(),
+            quarantine: Vec::new(),
+            released: Vec::new(),
+            settle: Vec::new(),
+        }
+    }
+
     /// Takes over what is left of a batch when its observations are encoded.
     fn take(&mut self, batch: Decoded, room: &mut u64) {
         let mut settle = Settle {
@@ -193,15 +198,19 @@ pub(crate) fn seal_history<E: From<EpochError>>(
         header.cells.push(CellShift::new(cell, before));
     }
     let body = epoch::encode(&header, &[&history.evidence])?;
-    Ok(Sealed {
-        seq,
-        sealed_at,
-        body,
-        observed: Observed::default(),
-        quarantine: Vec::new(),
-        released: Vec::new(),
-        settle: Vec::new(),
-    })
+    Ok(Sealed::without_batches(seq, sealed_at, body))
+}
+
+/// Seals what AWS said when it was asked.
+pub(crate) fn seal_answers(
+    seq: u64,
+    sealed_at: EventTime,
+    floor: EventTime,
+    answers: Vec<Answer>,
+) -> Result<Sealed, EpochError> {
+    let header = Header { floor, answers, ..Header::default() };
+    let body = epoch::encode(&header, &[])?;
+    Ok(Sealed::without_batches(seq, sealed_at, body))
 }
 
 /// Decides what of a batch counts, and returns what became of its records.

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use dormouse_ledger::{
-    AliasName, CoverageRows, DayCounts, Delta, KeyState, Rank, Register, Remembered, Tally,
+    AliasName, CoverageRows, DayCounts, Delta, InventoryRows, KeyState, Rank, Register, Remembered, Tally,
 };
 use dormouse_model::{AccountId, Cell, Checkpoint, EventTime, KeyArn, Region};
 use foldhash::fast::RandomState;
@@ -84,6 +84,8 @@ pub struct Fold {
     pub totals: Totals,
     /// What changed about sources and places, to be written as it is.
     pub coverage: CoverageRows,
+    /// What changed about accounts and their Regions, to be written as it is.
+    pub inventory: InventoryRows,
     /// How far sources have come, to be written as it is.
     pub checkpoints: Vec<(Box<str>, Checkpoint)>,
 }
@@ -224,6 +226,8 @@ pub struct Loaded {
     pub totals: Totals,
     /// What is known of sources and places.
     pub coverage: CoverageRows,
+    /// What was heard of accounts and their Regions.
+    pub inventory: InventoryRows,
     /// How far sources have come.
     pub checkpoints: Vec<(Box<str>, Checkpoint)>,
 }

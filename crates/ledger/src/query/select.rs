@@ -101,7 +101,7 @@ fn seconds(time: EventTime) -> u64 {
 
 fn value<T: Trace>(sort: SortBy, key: KeyArn, state: &KeyState<T>, ledger: &Ledger<T>) -> Option<u64> {
     match sort {
-        SortBy::LastUse => state.last_use().map(|last| seconds(last.rank().time)),
+        SortBy::LastUse => state.last_used().map(seconds),
         SortBy::LastAttempt => state.last_attempt().map(|last| seconds(last.rank().time)),
         SortBy::Wanted => state.wanted().map(|wanted| seconds(wanted.last)),
         SortBy::Created => state.registers().and_then(Registers::created).map(seconds),

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use dormouse_ledger::coverage::{PlaceCoverage, SourceCoverage, with, without};
-use dormouse_ledger::{Coverage, Days, Gap, PipeChange, Seen, Span};
+use dormouse_ledger::{
+    AccountInventory, Coverage, Days, Gap, Inventory, PipeChange, PlaceInventory, Seen, Span,
+};
 use dormouse_model::{AccountId, DeadLetters, EventTime, Place, Region};
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +25,8 @@ impl AccountsDocument {
             account.regions.retain(|known| regions.is_empty() || regions.contains(&known.region));
         }
         let is_asked = |account: AccountId| accounts.is_empty() || accounts.contains(&account);
-        self.accounts.retain(|known| is_asked(known.account) && !known.regions.is_empty());
+        let is_left = |known: &AccountDocument| regions.is_empty() || !known.regions.is_empty();
+        self.accounts.retain(|known| is_asked(known.account) && is_left(known));
     }
 }
 
@@ -32,6 +35,8 @@ impl AccountsDocument {
 pub struct AccountDocument {
     /// Its id.
     pub account: AccountId,
+    /// What is known of it by asking AWS; null if nobody asked.
+    pub inventory: Option<AccountInventory>,
     /// Its Regions, by name.
     pub regions: Vec<RegionDocument>,
 }
@@ -41,6 +46,8 @@ pub struct AccountDocument {
 pub struct RegionDocument {
     /// Its name.
     pub region: Region,
+    /// What KMS listed there, when, and what failed; null if nobody asked.
+    pub inventory: Option<PlaceInventory>,
     /// What arrived from it, by source.
     pub received: Vec<ReceivedDocument>,
     /// What was read of its history.
@@ -136,7 +143,11 @@ impl Declared {
 }
 
 /// What is known, as a document.
-pub(super) fn accounts(coverage: &Coverage, declared: &[Declared]) -> AccountsDocument {
+pub(super) fn accounts(
+    coverage: &Coverage,
+    inventory: &Inventory,
+    declared: &[Declared],
+) -> AccountsDocument {
     let mut places: BTreeMap<Place, &PlaceCoverage> = coverage.places().collect();
     // What is declared concerns places of which nothing has come, too, if it names them.
     let nothing = PlaceCoverage::default();
@@ -147,20 +158,31 @@ pub(super) fn accounts(coverage: &Coverage, declared: &[Declared]) -> AccountsDo
             }
         }
     }
-    let mut accounts: Vec<AccountDocument> = Vec::new();
+    for (place, _) in inventory.places() {
+        places.entry(place).or_insert(&nothing);
+    }
+    let document = |account| AccountDocument {
+        account,
+        inventory: inventory.account(account).cloned(),
+        regions: Vec::new(),
+    };
+    // An account of which no Region could be read is shown all the same.
+    let mut accounts: BTreeMap<AccountId, AccountDocument> =
+        inventory.accounts().map(|(account, _)| (account, document(account))).collect();
     for (place, known) in places {
         let region = RegionDocument {
             region: place.region,
+            inventory: inventory.place(place).cloned(),
             received: received(coverage, known),
             history: history(place, known, declared),
             pipe_changes: known.pipe.clone(),
         };
-        match accounts.last_mut().filter(|last| last.account == place.account) {
-            Some(account) => account.regions.push(region),
-            None => accounts.push(AccountDocument { account: place.account, regions: vec![region] }),
-        }
+        accounts.entry(place.account).or_insert_with(|| document(place.account)).regions.push(region);
     }
-    AccountsDocument { accounts, sources: coverage.sources().map(source).collect() }
+    AccountsDocument {
+        accounts: accounts.into_values().collect(),
+        sources: coverage.sources().map(source).collect(),
+    }
 }
 
 fn received(coverage: &Coverage, known: &PlaceCoverage) -> Vec<ReceivedDocument> {

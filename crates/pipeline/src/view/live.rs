@@ -8,7 +8,9 @@
 use std::sync::Arc;
 
 use dormouse_ledger::query::{KeyQuery, Selection, select};
-use dormouse_ledger::{Coverage, Evidence, Judge, KeyDocument, KeyState, Ledger, Rank, Source, Trace};
+use dormouse_ledger::{
+    Coverage, Evidence, Inventory, Judge, KeyDocument, KeyState, Ledger, Rank, Source, Trace,
+};
 use dormouse_model::{Clock, KeyArn};
 use dormouse_store::{History, Reader, Readers, StoredQuarantined};
 
@@ -25,6 +27,7 @@ pub struct LiveView {
     ledger: Arc<Ledger<Rank>>,
     recent: SharedRecent,
     coverage: Shared<Coverage>,
+    inventory: Shared<Inventory>,
     readers: Readers,
     clock: Arc<dyn Clock>,
     idle_after_seconds: u32,
@@ -49,11 +52,12 @@ impl LiveView {
         ledger: Arc<Ledger<Rank>>,
         recent: SharedRecent,
         coverage: Shared<Coverage>,
+        inventory: Shared<Inventory>,
         readers: Readers,
         clock: Arc<dyn Clock>,
         idle_after_seconds: u32,
     ) -> Self {
-        Self { ledger, recent, coverage, readers, clock, idle_after_seconds }
+        Self { ledger, recent, coverage, inventory, readers, clock, idle_after_seconds }
     }
 
     /// The state of all keys.
@@ -113,7 +117,7 @@ impl LiveView {
 
     /// What is known of accounts and Regions. What the configuration declares complete is told as such.
     pub fn accounts(&self, declared: &[Declared]) -> AccountsDocument {
-        accounts::accounts(&self.coverage.read(), declared)
+        accounts::accounts(&self.coverage.read(), &self.inventory.read(), declared)
     }
 
     /// The quarantine's size.

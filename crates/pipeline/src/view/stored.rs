@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use dormouse_ledger::query::{KeyQuery, select};
-use dormouse_ledger::{Bounds, Coverage, Delta, Evidence, Judge, KeyDocument, KeyState, Ledger, Source};
+use dormouse_ledger::{
+    Bounds, Coverage, Delta, Evidence, Inventory, Judge, KeyDocument, KeyState, Ledger, Source,
+};
 use dormouse_model::KeyArn;
 use dormouse_store::{Reader, StoredQuarantined, Totals};
 
@@ -23,6 +25,8 @@ pub struct StoreView {
     pub totals: Totals,
     /// What was received, and what history proves.
     pub coverage: Coverage,
+    /// What was heard of accounts and their Regions.
+    pub inventory: Inventory,
     /// The quarantine and the history of single keys are read on demand.
     reader: Reader,
     /// What the tables lack.
@@ -46,6 +50,7 @@ pub fn read_store(path: &Path) -> Result<StoreView, PipelineError> {
     let mut totals = loaded.totals;
     let mut tail = Delta::default();
     let mut coverage = Coverage::restore(loaded.coverage);
+    let mut inventory = Inventory::restore(loaded.inventory);
     let mut checkpoints = Checkpoints::restore(loaded.checkpoints);
     let mut outcome = Ok(());
     reader.journal_after(loaded.folded, &mut |_, body| {
@@ -55,6 +60,7 @@ pub fn read_store(path: &Path) -> Result<StoreView, PipelineError> {
                 delta: &mut tail,
                 unknowns: &mut totals.unknowns,
                 coverage: &mut coverage,
+                inventory: &mut inventory,
                 checkpoints: &mut checkpoints,
             };
             outcome = apply(body, targets);
@@ -63,7 +69,7 @@ pub fn read_store(path: &Path) -> Result<StoreView, PipelineError> {
     outcome?;
     totals.tally = totals.tally.plus(tail.tally);
     totals.unattributed_attempts = ledger.unattributed_attempts();
-    Ok(StoreView { ledger, totals, coverage, reader, tail })
+    Ok(StoreView { ledger, totals, coverage, inventory, reader, tail })
 }
 
 impl StoreView {
@@ -97,7 +103,7 @@ impl StoreView {
 
     /// What is known of accounts and Regions. What the configuration declares complete is told as such.
     pub fn accounts(&self, declared: &[Declared]) -> AccountsDocument {
-        accounts::accounts(&self.coverage, declared)
+        accounts::accounts(&self.coverage, &self.inventory, declared)
     }
 
     /// The counters.

@@ -211,7 +211,7 @@ fn received(known: &AccountsDocument) -> Vec<Row> {
         rows: Vec<Row>,
     }
     let mut accounts: Vec<Account> = Vec::new();
-    for AccountDocument { account, regions } in &known.accounts {
+    for AccountDocument { account, regions, .. } in &known.accounts {
         let mut of_account = Account { records: 0, rows: Vec::new() };
         for region in regions {
             for received in &region.received {

@@ -32,6 +32,7 @@ pub(super) fn write(
     }
     write_ids(&transaction, fold)?;
     places::write(&transaction, &fold.coverage, &fold.checkpoints)?;
+    places::write_inventory(&transaction, &fold.inventory)?;
     let meta = "INSERT OR REPLACE INTO meta VALUES (?1, ?2)";
     transaction.execute(meta, params!["totals", rows::to_json(&fold.totals)])?;
     transaction.execute(meta, params!["floor", fold.floor.seconds()])?;

@@ -80,6 +80,7 @@ pub(super) fn rest(connection: &Connection) -> rusqlite::Result<Loaded> {
         received: received(connection)?,
         totals: totals(connection)?,
         coverage: places::coverage(connection)?,
+        inventory: places::inventory(connection)?,
         checkpoints: places::checkpoints(connection)?,
     })
 }

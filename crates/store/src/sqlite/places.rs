@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use dormouse_ledger::{CoverageRows, DayCounts, Shift};
+use dormouse_ledger::{CoverageRows, DayCounts, InventoryRows, Shift};
 use dormouse_model::{AccountId, Cell, Checkpoint, Place, Region, ShardPosition};
 use foldhash::fast::RandomState;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -93,6 +93,38 @@ pub(super) fn write(
         }
     }
     Ok(())
+}
+
+/// Writes what was heard of accounts and their Regions, as it is.
+pub(super) fn write_inventory(
+    transaction: &Transaction<'_>,
+    inventory: &InventoryRows,
+) -> rusqlite::Result<()> {
+    let mut write = transaction.prepare_cached("INSERT OR REPLACE INTO inventory VALUES (?1, ?2, ?3)")?;
+    for (account, known) in &inventory.accounts {
+        write.execute(params![account.to_string(), "", rows::to_json(known)])?;
+    }
+    for (Place { account, region }, known) in &inventory.places {
+        write.execute(params![account.to_string(), region.name(), rows::to_json(known)])?;
+    }
+    Ok(())
+}
+
+/// What was heard of accounts and their Regions.
+pub(super) fn inventory(connection: &Connection) -> rusqlite::Result<InventoryRows> {
+    let mut stored = InventoryRows::default();
+    let mut statement = connection.prepare("SELECT account, region, known FROM inventory")?;
+    let mut found = statement.query([])?;
+    while let Some(row) = found.next()? {
+        let Ok(account) = row.get_ref(0)?.as_str()?.parse::<AccountId>() else { continue };
+        let region = row.get_ref(1)?.as_str()?;
+        if region.is_empty() {
+            stored.accounts.push((account, json_at(row, 2)?));
+        } else if let Ok(region) = region.parse::<Region>() {
+            stored.places.push((Place { account, region }, json_at(row, 2)?));
+        }
+    }
+    Ok(stored)
 }
 
 /// What is known of places and sources.

@@ -13,7 +13,7 @@ use crate::StoreError;
 const APPLICATION_ID: i64 = 0x444f_524d;
 
 /// Each step takes a file from format N to N + 1. A released step is never edited.
-const MIGRATIONS: &[&str] = &[FORMAT_1, FORMAT_2];
+const MIGRATIONS: &[&str] = &[FORMAT_1, FORMAT_2, FORMAT_3];
 
 const FORMAT_1: &str = "
     -- One value a name: writer, floor, totals.
@@ -142,6 +142,13 @@ const FORMAT_2: &str = "
     CREATE TABLE checkpoints (
         source TEXT NOT NULL, stream TEXT NOT NULL, shard TEXT NOT NULL, position TEXT NOT NULL,
         PRIMARY KEY (source, stream, shard)
+    ) STRICT, WITHOUT ROWID;
+";
+
+const FORMAT_3: &str = "
+    -- What was heard of accounts (region is empty) and their Regions by asking AWS, as JSON.
+    CREATE TABLE inventory (
+        account TEXT NOT NULL, region TEXT NOT NULL, known TEXT NOT NULL, PRIMARY KEY (account, region)
     ) STRICT, WITHOUT ROWID;
 ";
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dormouse_ledger::{AliasName, Counting, CoverageRows, Delta, Ledger, Rank, Trace};
+use dormouse_ledger::{AliasName, Counting, CoverageRows, Delta, InventoryRows, Ledger, Rank, Trace};
 use dormouse_model::{Effect, KeyArn, Kind, LifecycleState, Observation};
 use tempfile::TempDir;
 
@@ -107,6 +107,7 @@ fn one_of_each() -> (Ledger<Rank>, Fold) {
         window: 3,
         totals: Totals::default(),
         coverage: CoverageRows::default(),
+        inventory: InventoryRows::default(),
         checkpoints: Vec::new(),
     };
     (ledger, fold)
