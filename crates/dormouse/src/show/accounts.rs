@@ -52,7 +52,7 @@ pub(crate) fn print(known: &AccountsDocument, now: EventTime, screen: Screen) ->
 
 fn sheet(known: &AccountsDocument, now: EventTime) -> Sheet {
     let mut sheet = Sheet::new(&COLUMNS);
-    for AccountDocument { account, regions } in &known.accounts {
+    for AccountDocument { account, regions, .. } in &known.accounts {
         for region in regions {
             // What history says stands once, beside the first source.
             let sources: Vec<Option<&ReceivedDocument>> = match region.received.as_slice() {
@@ -162,6 +162,7 @@ mod tests {
             by: by.into(),
         };
         let region = |name: &str, received, history| RegionDocument {
+            inventory: None,
             region: name.parse().unwrap(),
             received,
             history,
@@ -185,7 +186,7 @@ mod tests {
             region("eu-west-1", vec![received("org-bus", &[], 0)], HistoryDocument::default()),
             region("us-east-1", Vec::new(), HistoryDocument::default()),
         ];
-        let account = AccountDocument { account: "111122223333".parse().unwrap(), regions };
+        let account = AccountDocument { account: "111122223333".parse().unwrap(), inventory: None, regions };
         AccountsDocument { accounts: vec![account], sources: Vec::new() }
     }
 
