@@ -257,7 +257,9 @@ mod tests {
         let document = |accounts: u32| {
             let account = |number: u32| AccountDocument {
                 account: format!("{number:012}").parse().unwrap(),
+                inventory: None,
                 regions: vec![RegionDocument {
+                    inventory: None,
                     region: "eu-west-1".parse().unwrap(),
                     received: vec![ReceivedDocument {
                         source: "bus".into(),
