@@ -33,6 +33,7 @@ mod key_state;
 #[cfg(test)]
 mod laws;
 mod ledger;
+mod proof;
 pub mod query;
 mod recency;
 mod registers;
@@ -52,6 +53,7 @@ pub use identity::Identity;
 pub use inventory::{AccountInventory, Inventory, InventoryRows, PlaceInventory, Trouble};
 pub use key_state::{Counting, Counts, KeyState, Wanted};
 pub use ledger::{Bounds, Ledger, Tally};
+pub use proof::{Blind, Declared, PlaceProof};
 pub use recency::Order;
 pub use registers::{Register, Registers};
 pub use shift::{DayCounts, Shift};

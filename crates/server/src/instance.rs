@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use dormouse_ledger::Declared;
 use dormouse_model::{Clock, EventTime};
-use dormouse_pipeline::view::Declared;
 use dormouse_pipeline::{Control, LiveView, Progress};
 use dormouse_sources::health::SourceHealth;
 use dormouse_sources::kinesis::KinesisStats;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use dormouse_pipeline::view::Declared;
+use dormouse_ledger::Declared;
 use dormouse_sources::kinesis::Start;
 
 use crate::config::{Config, HistoryConfig, HttpConfig, SourceConfig, SourceKind};

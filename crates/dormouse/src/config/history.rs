@@ -2,10 +2,10 @@
 
 use anyhow::{Context, bail};
 use dormouse_history::USUAL_CONCURRENCY;
+use dormouse_ledger::Declared;
 use dormouse_ledger::Span;
 use dormouse_model::{AccountId, Clock, EventTime, Region, WallClock};
 use dormouse_pipeline::AllowedObjects;
-use dormouse_pipeline::view::Declared;
 use serde::Deserialize;
 
 use super::values::{day, some_bytes};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dormouse_ledger::coverage::{PlaceCoverage, SourceCoverage, with, without};
 use dormouse_ledger::{
-    AccountInventory, Coverage, Days, Gap, Inventory, PipeChange, PlaceInventory, Seen, Span,
+    AccountInventory, Coverage, Days, Declared, Gap, Inventory, PipeChange, PlaceInventory, Seen, Span,
 };
 use dormouse_model::{AccountId, DeadLetters, EventTime, Place, Region};
 use serde::{Deserialize, Serialize};
@@ -122,24 +122,6 @@ pub struct SourceReceivedDocument {
     pub dead_letters: Option<u64>,
     /// Where something may have been lost, and why.
     pub holes: Vec<Gap>,
-}
-
-/// A span that the configuration declares complete.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Declared {
-    /// For these accounts; all if empty.
-    pub accounts: Vec<AccountId>,
-    /// For these Regions; all if empty.
-    pub regions: Vec<Region>,
-    /// When.
-    pub span: Span,
-}
-
-impl Declared {
-    fn concerns(&self, place: Place) -> bool {
-        (self.accounts.is_empty() || self.accounts.contains(&place.account))
-            && (self.regions.is_empty() || self.regions.contains(&place.region))
-    }
 }
 
 /// What is known, as a document.

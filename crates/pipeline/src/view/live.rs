@@ -9,14 +9,13 @@ use std::sync::Arc;
 
 use dormouse_ledger::query::{KeyQuery, Selection, select};
 use dormouse_ledger::{
-    Coverage, Evidence, Inventory, Judge, KeyDocument, KeyState, Ledger, Rank, Source, Trace,
+    Coverage, Declared, Evidence, Inventory, Judge, KeyDocument, KeyState, Ledger, Rank, Source, Trace,
 };
 use dormouse_model::{Clock, KeyArn};
 use dormouse_store::{History, Reader, Readers, StoredQuarantined};
 
 use super::{
-    AccountsDocument, Declared, KeyDetails, QuarantineDocument, RecordsDocument, StatusDocument, accounts,
-    history,
+    AccountsDocument, KeyDetails, QuarantineDocument, RecordsDocument, StatusDocument, accounts, history,
 };
 use crate::recent::{Cover, Positions, SharedRecent};
 use crate::recover::Shared;

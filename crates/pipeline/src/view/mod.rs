@@ -11,8 +11,8 @@ mod live;
 mod stored;
 
 pub use accounts::{
-    AccountDocument, AccountsDocument, CoveredDocument, DaysDocument, Declared, HistoryDocument,
-    ReceivedDocument, RegionDocument, SourceReceivedDocument,
+    AccountDocument, AccountsDocument, CoveredDocument, DaysDocument, HistoryDocument, ReceivedDocument,
+    RegionDocument, SourceReceivedDocument,
 };
 pub use documents::{
     DayDocument, KeyDetails, KeysPage, PrincipalDocument, QuarantineDocument, RecordsDocument, StatusDocument,

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use dormouse_ledger::query::{KeyQuery, select};
 use dormouse_ledger::{
-    Bounds, Coverage, Delta, Evidence, Inventory, Judge, KeyDocument, KeyState, Ledger, Source,
+    Bounds, Coverage, Declared, Delta, Evidence, Inventory, Judge, KeyDocument, KeyState, Ledger, Source,
 };
 use dormouse_model::KeyArn;
 use dormouse_store::{Reader, StoredQuarantined, Totals};
 
 use super::{
-    AccountsDocument, Declared, KeyDetails, KeysPage, QuarantineDocument, RecordsDocument, StatusDocument,
-    accounts, history,
+    AccountsDocument, KeyDetails, KeysPage, QuarantineDocument, RecordsDocument, StatusDocument, accounts,
+    history,
 };
 use crate::apply::{Targets, apply};
 use crate::checkpoints::Checkpoints;

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use dormouse_cloudtrail::{Decoder, Limits as DecoderLimits};
 use dormouse_history::{BackfillRequest, JobHandle, Jobs, StartError};
+use dormouse_ledger::Declared;
 use dormouse_ledger::Span;
 use dormouse_model::{Clock, EventTime, ManualClock, OperationTable};
-use dormouse_pipeline::view::Declared;
 use dormouse_pipeline::{HistoryIntake, OnPoison, Pipeline, PipelineIntake, PipelineOptions};
 use dormouse_simulate::records::{Generated, Generator, Mix, Shape};
 use dormouse_sources::health::SourceHealth;
