@@ -52,6 +52,7 @@ pub(crate) struct InventoryConfig {
     #[serde(default)]
     pub(crate) via_role: Option<String>,
     /// Which Regions.
+    #[serde(deserialize_with = "Regions::deserialize")]
     pub(crate) regions: Regions,
     /// How often keys and aliases are listed.
     #[serde(default = "default_interval", deserialize_with = "duration")]
