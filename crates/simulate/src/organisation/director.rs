@@ -268,6 +268,9 @@ impl Director {
     fn look(&mut self, state: &mut State, place: usize, time: EventTime) {
         let Bystander { random, member } = &mut self.bystanders[place];
         let member = &state.members[*member];
+        if !member.is_active() {
+            return;
+        }
         let region = state.regions[random.usize(..state.regions.len())];
         let operator = member.operators[random.usize(..member.operators.len())].clone();
         let caller = Caller { account: member.id, region, principal: operator };

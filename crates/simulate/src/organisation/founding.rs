@@ -62,35 +62,48 @@ fn members(random: &mut fastrand::Rng, options: &OrganisationOptions) -> Vec<Mem
                 "ACTIVE",
             ),
         };
-        let id = account_at(place);
-        let session = options.start.minus(1_800);
-        let mut role = |name: &str, session_name: &str| {
-            Arc::new(assumed_role(random, id, name, session_name, session, None))
-        };
-        let operators = vec![
-            role("AWSReservedSSO_PlatformAdmin_0a1b2c3d4e5f6071", "mona.keeper@example.com"),
-            role("terraform", "apply-main"),
-            role("AWSReservedSSO_ReadOnly_7f6e5d4c3b2a1908", "otto.reader@example.com"),
-        ];
-        let outsider = role("contractor", "li.guest@example.net");
-        let unit = match (state, &*name) {
-            ("ACTIVE", name) if name.contains("security") => 2,
-            ("ACTIVE", "management" | "shared-services") => 0,
-            ("ACTIVE", _) => 1,
-            _ => 3,
-        };
-        Member {
-            id,
-            email: format!("aws+{name}@example.com"),
-            name,
-            state,
-            unit,
-            joined: options.start.minus(DAY_SECONDS * (1_500 - u32::try_from(place % 100).unwrap_or(0) * 9)),
-            operators,
-            outsider,
-        }
+        let joined = options.start.minus(DAY_SECONDS * (1_500 - u32::try_from(place % 100).unwrap_or(0) * 9));
+        Member { state, ..new_member(random, place, name, joined, options.start) }
     };
     (0..count).map(member).collect()
+}
+
+/// An active account at this place, with those who administer it.
+pub(super) fn new_member(
+    random: &mut fastrand::Rng,
+    place: usize,
+    name: String,
+    joined: EventTime,
+    start: EventTime,
+) -> Member {
+    let id = account_at(place);
+    let session = start.minus(1_800);
+    let mut role = |name: &str, session_name: &str| {
+        Arc::new(assumed_role(random, id, name, session_name, session, None))
+    };
+    let operators = vec![
+        role("AWSReservedSSO_PlatformAdmin_0a1b2c3d4e5f6071", "mona.keeper@example.com"),
+        role("terraform", "apply-main"),
+        role("AWSReservedSSO_ReadOnly_7f6e5d4c3b2a1908", "otto.reader@example.com"),
+    ];
+    let outsider = role("contractor", "li.guest@example.net");
+    let unit = match &*name {
+        name if name.contains("security") => 2,
+        "management" | "shared-services" => 0,
+        name if FORMER.iter().any(|(former, _)| *former == name) => 3,
+        _ => 1,
+    };
+    Member {
+        id,
+        email: format!("aws+{name}@example.com"),
+        name,
+        state: "ACTIVE",
+        has_left: false,
+        unit,
+        joined,
+        operators,
+        outsider,
+    }
 }
 
 struct Founder {

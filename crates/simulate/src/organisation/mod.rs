@@ -17,6 +17,7 @@ mod director;
 mod founding;
 pub(crate) mod kms;
 pub(crate) mod log;
+mod membership;
 pub(crate) mod names;
 pub(crate) mod state;
 #[cfg(test)]
@@ -35,6 +36,7 @@ use log::{Call, Ids, Refused};
 use state::{Caller, State};
 
 pub use cadence::Cadence;
+pub use membership::AccountSummary;
 pub use truth::{Evidence, KeyTruth, Totals, Truth, Wanted};
 
 /// What sort of organisation it is, and when.
@@ -98,17 +100,6 @@ pub struct CallRefused {
     pub message: String,
 }
 
-/// An account of the organisation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccountSummary {
-    /// Its id.
-    pub id: AccountId,
-    /// Its name, e.g. `payments-prod`.
-    pub name: String,
-    /// `ACTIVE`, `SUSPENDED`, `PENDING_CLOSURE`, `CLOSED` or `PENDING_ACTIVATION`.
-    pub state: &'static str,
-}
-
 /// The organisation. Shared behind an [`Arc`]; every method takes its lock for as long as it works.
 pub struct Organisation {
     options: OrganisationOptions,
@@ -161,17 +152,6 @@ impl Organisation {
     pub fn key_truth(&self, key: KeyArn) -> Option<KeyTruth> {
         let inner = self.lock();
         inner.state.place_of(key).map(|place| inner.state.truth_of(place))
-    }
-
-    /// All accounts, the management account first.
-    pub fn accounts(&self) -> Vec<AccountSummary> {
-        let inner = self.lock();
-        let summary = |member: &state::Member| AccountSummary {
-            id: member.id,
-            name: member.name.clone(),
-            state: member.state,
-        };
-        inner.state.members.iter().map(summary).collect()
     }
 
     /// The management account's id.

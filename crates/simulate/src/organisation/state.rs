@@ -18,6 +18,8 @@ pub(crate) struct Member {
     pub(crate) email: String,
     /// One of the five states that Organizations knows.
     pub(crate) state: &'static str,
+    /// Whether it left the organisation. What is in it goes on.
+    pub(crate) has_left: bool,
     /// The place of its organisational unit in [`super::names::UNITS`].
     pub(crate) unit: usize,
     pub(crate) joined: EventTime,
@@ -30,6 +32,11 @@ pub(crate) struct Member {
 impl Member {
     pub(crate) fn is_active(&self) -> bool {
         self.state == "ACTIVE"
+    }
+
+    /// Whether it is an account of the organisation now.
+    pub(crate) fn belongs(&self) -> bool {
+        !self.has_left
     }
 }
 
@@ -130,7 +137,9 @@ pub(crate) struct Shelf {
 
 /// Everything that can change.
 pub(crate) struct State {
+    /// Also those that have left.
     pub(crate) members: Vec<Member>,
+    by_account: HashMap<AccountId, usize>,
     pub(crate) regions: Vec<Region>,
     /// Keys that are to be made later in history are in here and on no shelf.
     pub(crate) keys: Vec<KeyState>,
@@ -151,8 +160,10 @@ impl State {
         start: EventTime,
         lag_seconds: u32,
     ) -> Self {
+        let by_account = members.iter().enumerate().map(|(place, member)| (member.id, place)).collect();
         Self {
             members,
+            by_account,
             regions,
             keys: Vec::new(),
             shelves: HashMap::new(),
@@ -165,7 +176,16 @@ impl State {
     }
 
     pub(crate) fn member(&self, id: AccountId) -> Option<&Member> {
-        self.members.iter().find(|member| member.id == id)
+        self.by_account.get(&id).map(|&place| &self.members[place])
+    }
+
+    pub(super) fn member_mut(&mut self, id: AccountId) -> Option<&mut Member> {
+        self.by_account.get(&id).map(|&place| &mut self.members[place])
+    }
+
+    pub(super) fn add_member(&mut self, member: Member) {
+        self.by_account.insert(member.id, self.members.len());
+        self.members.push(member);
     }
 
     pub(crate) fn management(&self) -> Option<&Member> {
