@@ -10,7 +10,7 @@ use super::cadence::{DAY, Habit, Rhythm, millis};
 use super::director::{Actor, Bystander, Director, Step};
 use super::kms::{new_key, policy};
 use super::names::{ACCOUNTS, APPLICATIONS, Data, FORMER, SERVICES};
-use super::state::{Alias, Caller, Grant, KeyState, Member, Remembered, Rotation, State};
+use super::state::{Alias, Caller, Grant, Grantee, KeyState, Member, Remembered, Rotation, State};
 use super::{Cadence, OrganisationOptions};
 use crate::records::catalogue::KeyClass;
 use crate::records::parameters::grant_id;
@@ -21,6 +21,8 @@ use crate::uuid::Uuid;
 /// The fewest keys that have every cadence, a multi-Region key and its replica among them.
 const FEWEST_KEYS: usize = 12;
 const DAY_SECONDS: u32 = 86_400;
+/// An account that does not belong to the organisation, as ARNs begin.
+const FOREIGN: &str = "arn:aws:iam::999988887777";
 
 /// Everything at the start of history.
 pub(super) fn found(options: &OrganisationOptions) -> (State, Director) {
@@ -261,11 +263,8 @@ impl Founder {
         if is_old {
             self.state.shelve(place);
             if let Some(name) = &alias {
-                let set = Alias {
-                    target: place,
-                    created: design.created.plus(40),
-                    updated: design.created.plus(40),
-                };
+                let made = design.created.plus(40);
+                let set = Alias { target: Some(place), dates: Some((made, made)) };
                 self.state.shelf(account, design.region).aliases.insert(name.clone(), set);
             }
         }
@@ -343,11 +342,16 @@ impl Founder {
             token: grant_id(&mut self.random),
             name: String::new(),
             created: design.created.plus(7_200),
-            grantee: format!(
-                "arn:aws:sts::{account}:assumed-role/aws:{service}-infrastructure/i-{:017x}",
-                design.place
-            ),
-            retiring: Some(format!("{service}.{}.amazonaws.com", design.region)),
+            grantee: match design.place % 4 {
+                0 => Grantee::Principal(format!("{service}.{}.amazonaws.com", design.region)),
+                1 => Grantee::Service(format!("{service}.amazonaws.com")),
+                2 => Grantee::Principal(format!("{FOREIGN}:role/backup")),
+                _ => Grantee::Principal(format!(
+                    "arn:aws:sts::{account}:assumed-role/aws:{service}-infrastructure/i-{:017x}",
+                    design.place
+                )),
+            },
+            retiring: Some(Grantee::Principal(format!("{service}.{}.amazonaws.com", design.region))),
             issuing: account,
             operations: ["Decrypt", "GenerateDataKeyWithoutPlaintext", "CreateGrant"]
                 .map(str::to_owned)

@@ -37,7 +37,7 @@ use state::{Caller, State};
 
 pub use cadence::Cadence;
 pub use membership::AccountSummary;
-pub use truth::{Evidence, KeyTruth, Totals, Truth, Wanted};
+pub use truth::{Evidence, GrantTruth, KeyTruth, MultiRegionTruth, RotationTruth, Totals, Truth, Wanted};
 
 /// What sort of organisation it is, and when.
 #[derive(Clone)]
@@ -224,6 +224,19 @@ impl Inner {
         ids.request
     }
 
+    /// The replica's own record: in its Region it was made by a `CreateKey`.
+    fn log_replica(&mut self, answer: &Value, request: &Value, caller: &Caller, time: EventTime) {
+        let arn = answer["ReplicaKeyMetadata"]["Arn"].as_str().and_then(|arn| arn.parse().ok());
+        let place = arn.and_then(|arn| self.state.place_of(arn));
+        let (Some(place), Some(row)) = (place, catalogue::find("CreateKey")) else {
+            return;
+        };
+        let caller = Caller { region: self.state.keys[place].arn.region(), ..caller.clone() };
+        let ids = Ids::roll(&mut self.random);
+        let outcome = Ok(self.state.created(place));
+        self.state.log(&Call { row, request, caller: &caller, time }, &outcome, ids);
+    }
+
     /// Carries out a call from outside at `now` (or, if the organisation is further, then) and logs it. Returns the
     /// request id with the outcome.
     pub(crate) fn call(
@@ -244,9 +257,14 @@ impl Inner {
         }
         if let Ok(done) = &outcome {
             for &place in &done.keys {
-                if row.name == "ScheduleKeyDeletion" {
-                    self.director.plan_deletion(&self.state, place);
+                match row.name {
+                    "ScheduleKeyDeletion" => self.director.plan_deletion(&self.state, place),
+                    "ImportKeyMaterial" => self.director.plan_expiry(&self.state, place),
+                    _ => {}
                 }
+            }
+            if row.name == "ReplicateKey" {
+                self.log_replica(&done.answer, request, caller, time);
             }
         }
         (ids.request, outcome.map(|done| done.answer))
