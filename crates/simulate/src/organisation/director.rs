@@ -97,9 +97,11 @@ impl Director {
             if let Some(now) = born {
                 self.plan_use(place, now);
             }
-            if state.keys[place].deletion.is_some() {
-                self.plan_deletion(state, place);
-            }
+        }
+        // What KMS does by itself needs no actor.
+        for place in 0..state.keys.len() {
+            self.plan_deletion(state, place);
+            self.plan_expiry(state, place);
         }
         for place in 0..self.bystanders.len() {
             self.plan_look(place, millis(start));

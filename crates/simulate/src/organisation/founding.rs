@@ -1,6 +1,6 @@
 //! How the organisation comes to be: accounts, keys, who uses them, and what will be done to them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use dormouse_model::{AccountId, EventTime, KeyArn, LifecycleState, Region};
@@ -37,17 +37,34 @@ pub(super) fn found(options: &OrganisationOptions) -> (State, Director) {
         history_rate: options.history_rate,
         live_rate: options.live_rate,
     };
-    let state = State::new(members, regions, options.start, options.last_usage_lag_seconds);
+    let mut state = State::new(members, regions, options.start, options.last_usage_lag_seconds);
+    state.recorded.clone_from(&options.recorded);
     let director = Director::new(rhythm, random.fork());
-    let mut founder = Founder { random, start: options.start, live_from: options.live_from, state, director };
+    let homes = homes(&state.members);
+    let mut founder = Founder {
+        random,
+        start: options.start,
+        live_from: options.live_from,
+        still: options.still,
+        homes,
+        state,
+        director,
+    };
     let mut place = 0;
     while founder.state.keys.len() < options.keys.max(FEWEST_KEYS) {
         founder.add_key(place);
         place += 1;
     }
-    founder.share_traffic();
-    founder.choose_successors();
-    founder.add_bystanders();
+    if options.still {
+        founder.state.take_shapes(&mut founder.random);
+    } else {
+        founder.share_traffic();
+        founder.choose_successors();
+        founder.add_bystanders();
+    }
+    if options.predefined_aliases {
+        founder.state.add_predefined_aliases();
+    }
     let Founder { state, mut director, start, .. } = founder;
     director.begin(&state, start);
     (state, director)
@@ -108,10 +125,21 @@ pub(super) fn new_member(
     }
 }
 
+/// The places of the accounts that have keys.
+fn homes(members: &[Member]) -> Vec<usize> {
+    let active: Vec<usize> = (0..members.len()).filter(|&place| members[place].is_active()).collect();
+    // The management account of a larger organisation runs nothing.
+    if active.len() > 3 { active[1..].to_vec() } else { active }
+}
+
 struct Founder {
     random: fastrand::Rng,
     start: EventTime,
     live_from: EventTime,
+    /// Nobody does anything: keys have no actors.
+    still: bool,
+    /// The places of the accounts that have keys.
+    homes: Vec<usize>,
     state: State,
     director: Director,
 }
@@ -139,16 +167,8 @@ impl Founder {
         self.start.plus(passed)
     }
 
-    /// The places of the accounts that have keys.
-    fn homes(&self) -> Vec<usize> {
-        let active = (0..self.state.members.len()).filter(|&place| self.state.members[place].is_active());
-        let active: Vec<usize> = active.collect();
-        // The management account of a larger organisation runs nothing.
-        if active.len() > 3 { active[1..].to_vec() } else { active }
-    }
-
     fn add_key(&mut self, place: usize) {
-        let homes = self.homes();
+        let homes = &self.homes;
         let cadence = Cadence::at(place);
         let member = homes[(place * 7 + place / homes.len()) % homes.len()];
         let region = self.state.regions[(place * 5 + place / 3) % self.state.regions.len()];
@@ -162,7 +182,7 @@ impl Founder {
         let multi_region = place % 20 == 10 && self.state.regions.len() > 1;
         // Made during history: some, but not those whose story begins before it, and none with replicas.
         let is_old = matches!(cadence, Cadence::Seasonal | Cadence::Dead | Cadence::Service);
-        let is_young = place % 7 == 6 && !is_old && !multi_region;
+        let is_young = place % 7 == 6 && !is_old && !multi_region && !self.still;
         let age = self.random.u32(120..1_300) * DAY_SECONDS;
         let young = self.random.f64() * 0.3 + 0.02;
         let created = if is_young { self.moment(young) } else { self.start.minus(age) };
@@ -268,14 +288,16 @@ impl Founder {
                 self.state.shelf(account, design.region).aliases.insert(name.clone(), set);
             }
         }
-        let actor = self.actor(design, place, alias, partner);
-        self.director.actors.push(actor);
+        if !self.still {
+            let actor = self.actor(design, place, alias, partner);
+            self.director.actors.push(actor);
+        }
         place
     }
 
     /// The other account that uses the key, too.
     fn partner(&self, design: &Design) -> Option<usize> {
-        let homes = self.homes();
+        let homes = &self.homes;
         let is_shared = design.place.is_multiple_of(20) && design.cadence == Cadence::Busy;
         let mut others = homes.iter().copied().filter(|&other| other != design.member);
         let count = homes.len().saturating_sub(1);
@@ -356,7 +378,13 @@ impl Founder {
             operations: ["Decrypt", "GenerateDataKeyWithoutPlaintext", "CreateGrant"]
                 .map(str::to_owned)
                 .to_vec(),
-            constraints: Value::Null,
+            constraints: if design.place % 4 == 1 {
+                let source =
+                    format!("arn:aws:{service}:{}:{account}:resource/{}", design.region, design.name);
+                json!({ "SourceArn": source })
+            } else {
+                Value::Null
+            },
         }
     }
 
@@ -570,13 +598,17 @@ impl Founder {
         let candidates: Vec<usize> = (0..self.state.keys.len())
             .filter(|&place| is_candidate(&self.state, &self.director, place))
             .collect();
+        let home = |place: usize| {
+            let arn = self.state.keys[place].arn;
+            (arn.account(), arn.region())
+        };
+        let mut neighbours: HashMap<(AccountId, Region), Vec<usize>> = HashMap::new();
         for &place in &candidates {
-            let home = (self.state.keys[place].arn.account(), self.state.keys[place].arn.region());
-            let is_neighbour = |&&other: &&usize| {
-                let arn = self.state.keys[other].arn;
-                other != place && (arn.account(), arn.region()) == home
-            };
-            let Some(&successor) = candidates.iter().find(is_neighbour) else {
+            neighbours.entry(home(place)).or_default().push(place);
+        }
+        for &place in &candidates {
+            let mut beside = neighbours.get(&home(place)).into_iter().flatten();
+            let Some(&successor) = beside.find(|&&other| other != place) else {
                 continue;
             };
             self.director.actors[place].successor = Some(successor);
