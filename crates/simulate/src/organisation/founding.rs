@@ -170,8 +170,14 @@ impl Founder {
     fn add_key(&mut self, place: usize) {
         let homes = &self.homes;
         let cadence = Cadence::at(place);
-        let member = homes[(place * 7 + place / homes.len()) % homes.len()];
-        let region = self.state.regions[(place * 5 + place / 3) % self.state.regions.len()];
+        let regions = &self.state.regions;
+        let (member, region) = if self.still {
+            // By chance, so that of many keys some are everywhere.
+            (homes[self.random.usize(..homes.len())], regions[self.random.usize(..regions.len())])
+        } else {
+            let member = homes[(place * 7 + place / homes.len()) % homes.len()];
+            (member, regions[(place * 5 + place / 3) % regions.len()])
+        };
         let (name, data) = APPLICATIONS[(place * 5 + place / 20) % APPLICATIONS.len()];
         let class = match place % 20 {
             14 => KeyClass::Mac,
