@@ -114,15 +114,13 @@ impl Core {
             }
             "ListOrganizationalUnitsForParent" => {
                 let parent = text(request, "ParentId")?;
+                let parent = parent_of(parent)?;
                 let unit = |place: usize| {
                     let id = unit_id(place);
-                    (id.clone(), json!({ "Id": id, "Arn": arn("ou", &id), "Name": UNITS[place] }))
+                    (id.clone(), json!({ "Id": id, "Arn": arn("ou", &id), "Name": UNITS[place].0 }))
                 };
-                let count = match parent_of(parent)? {
-                    None => UNITS.len(),
-                    Some(_) => 0,
-                };
-                asked.listed("OrganizationalUnits", (0..count).map(unit))
+                let children = (0..UNITS.len()).filter(|&place| UNITS[place].1 == parent);
+                asked.listed("OrganizationalUnits", children.map(unit))
             }
             "ListAccountsForParent" => {
                 // The management account hangs at the root itself.
@@ -134,14 +132,18 @@ impl Core {
                 asked.listed("Accounts", sorted(state, is_child).into_iter().map(account))
             }
             "ListParents" => {
-                let child = wanted_member(state, text(request, "ChildId")?).map_err(|_| {
-                    Refusal::new(400, "ChildNotFoundException", "You specified a child that doesn't exist.")
-                })?;
-                let (id, kind) = if child.id == management.id {
-                    (ROOT.to_owned(), "ROOT")
-                } else {
-                    (unit_id(child.unit), "ORGANIZATIONAL_UNIT")
+                let child = text(request, "ChildId")?;
+                let unit = (0..UNITS.len()).find(|&place| unit_id(place) == child);
+                let parent = match (unit, wanted_member(state, child)) {
+                    (Some(unit), _) => UNITS[unit].1,
+                    (None, Ok(member)) => Some(member.unit).filter(|_| member.id != management.id),
+                    (None, Err(_)) => {
+                        let message = "You specified a child that doesn't exist.";
+                        return Err(Refusal::new(400, "ChildNotFoundException", message));
+                    }
                 };
+                let id = parent.map_or_else(|| ROOT.to_owned(), unit_id);
+                let kind = if parent.is_some() { "ORGANIZATIONAL_UNIT" } else { "ROOT" };
                 asked.listed("Parents", [(id.clone(), json!({ "Id": id, "Type": kind }))])
             }
             "ListTagsForResource" => {

@@ -4,6 +4,7 @@ use dormouse_model::AccountId;
 
 use super::Organisation;
 use super::founding::new_member;
+use super::names::UNITS;
 use super::state::Member;
 
 /// What Organizations knows of as an account's state.
@@ -69,6 +70,15 @@ impl Organisation {
     pub fn set_account_state(&self, account: AccountId, state: &str) -> bool {
         let known = STATES.iter().find(|known| **known == state);
         known.is_some_and(|state| self.change(account, |member| member.state = state))
+    }
+
+    /// Moves the account into the organisational unit of this name: `Infrastructure`, `Workloads`, `Security`, `Former`,
+    /// or `Pilots`, which is inside of `Workloads`. Whether there are such an account and such a unit; the management
+    /// account stays at the root.
+    pub fn move_account(&self, account: AccountId, unit: &str) -> bool {
+        let unit = UNITS.iter().position(|(name, _)| *name == unit);
+        let is_movable = account != self.management_account();
+        unit.filter(|_| is_movable).is_some_and(|unit| self.change(account, |member| member.unit = unit))
     }
 
     fn change(&self, account: AccountId, change: impl FnOnce(&mut Member)) -> bool {

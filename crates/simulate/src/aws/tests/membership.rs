@@ -74,6 +74,38 @@ async fn accounts_leave_join_and_change() {
     assert_eq!(keys["Keys"].as_array().unwrap().len(), 1);
     let parents = scene.organizations("ListParents", json!({ "ChildId": young.to_string() })).await.json();
     assert_eq!(parents["Parents"][0]["Type"], "ORGANIZATIONAL_UNIT");
+
+    // Units can be inside of others.
+    assert!(organisation.move_account(young, "Pilots") && !organisation.move_account(young, "Nowhere"));
+    assert!(!organisation.move_account(organisation.management_account(), "Pilots"));
+    let mut path = Vec::new();
+    let mut child = young.to_string();
+    while path.last().is_none_or(|kind| kind != "ROOT") {
+        let parents = scene.organizations("ListParents", json!({ "ChildId": child })).await.json();
+        path.push(parents["Parents"][0]["Type"].as_str().unwrap().to_owned());
+        parents["Parents"][0]["Id"].as_str().unwrap().clone_into(&mut child);
+    }
+    assert_eq!(path, ["ORGANIZATIONAL_UNIT", "ORGANIZATIONAL_UNIT", "ROOT"]);
+    let inside = async |parent: &str| {
+        let request = json!({ "ParentId": parent });
+        let units = scene.organizations("ListOrganizationalUnitsForParent", request.clone()).await.json();
+        let accounts = scene.organizations("ListAccountsForParent", request).await.json();
+        let ids = |list: &Value| -> Vec<String> {
+            let items = list.as_array().unwrap().iter();
+            items.map(|item| item["Id"].as_str().unwrap().to_owned()).collect()
+        };
+        (ids(&units["OrganizationalUnits"]), ids(&accounts["Accounts"]))
+    };
+    let mut units = inside(&child).await.0;
+    let mut accounts = Vec::new();
+    while let Some(unit) = units.pop() {
+        let (below, here) = inside(&unit).await;
+        units.extend(below);
+        accounts.extend(here);
+    }
+    // All but the management account.
+    assert_eq!(accounts.len(), organisation.accounts().len() - 1);
+    assert!(accounts.contains(&young.to_string()));
 }
 
 #[tokio::test]

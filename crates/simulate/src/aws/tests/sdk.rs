@@ -4,7 +4,7 @@ use aws_sdk_kms::Client;
 use aws_sdk_kms::config::{BehaviorVersion, Credentials, Region as SdkRegion};
 use aws_sdk_kms::error::ProvideErrorMetadata as _;
 use aws_sdk_kms::operation::RequestId as _;
-use aws_sdk_kms::types::{KeyMetadata, KeyState};
+use aws_sdk_kms::types::{KeyManagerType, KeyMetadata, KeySpec, KeyState, KeyUsageType, OriginType};
 
 use super::*;
 
@@ -81,11 +81,11 @@ fn compare(key: &KeyTruth, told: &KeyMetadata) {
     assert_eq!(told.arn(), Some(&*key.key.to_string()));
     assert_eq!(told.key_state().map(KeyState::as_str), Some(key.state.name()), "{key:?}");
     assert_eq!(told.enabled(), key.state == LifecycleState::Enabled);
-    assert_eq!(told.origin().map(|origin| origin.as_str()), Some(key.origin));
+    assert_eq!(told.origin().map(OriginType::as_str), Some(key.origin));
     assert_eq!(told.custom_key_store_id(), key.custom_key_store.as_deref());
-    assert_eq!(told.key_spec().map(|spec| spec.as_str()), Some(key.spec));
-    assert_eq!(told.key_usage().map(|usage| usage.as_str()), Some(key.usage));
-    assert_eq!(told.key_manager().map(|manager| manager.as_str()), Some(key.manager));
+    assert_eq!(told.key_spec().map(KeySpec::as_str), Some(key.spec));
+    assert_eq!(told.key_usage().map(KeyUsageType::as_str), Some(key.usage));
+    assert_eq!(told.key_manager().map(KeyManagerType::as_str), Some(key.manager));
     assert_eq!(told.description(), Some(&*key.description));
     assert_eq!(seconds(told.creation_date()), Some(key.created));
     assert_eq!(seconds(told.deletion_date()), key.deletion);
@@ -118,6 +118,11 @@ async fn compare_rest(client: &Client, key: &KeyTruth) {
     let tags: BTreeMap<_, _> =
         tags.iter().map(|tag| (tag.tag_key().to_owned(), tag.tag_value().to_owned())).collect();
     assert_eq!(tags, key.tags);
+    let usage = client.get_key_last_usage().key_id(&id).send().await.unwrap();
+    let tracked = "2026-04-23T00:00:00Z".parse::<EventTime>().unwrap().max(key.created);
+    assert_eq!(seconds(usage.tracking_start_date()), Some(tracked));
+    let known = key.used_before.filter(|used| *used >= tracked && *used <= NOW.minus(HOUR));
+    assert_eq!(seconds(usage.key_last_usage().and_then(|usage| usage.timestamp())), known);
     match client.get_key_rotation_status().key_id(&id).send().await {
         Ok(status) => {
             assert_eq!(status.key_rotation_enabled(), key.rotation.is_some());
@@ -196,8 +201,12 @@ async fn a_still_organisation_shows_every_shape_as_the_truth_has_it() {
     // Reads are not recorded here, and nobody does anything.
     scene.clock.advance(6 * 86_400);
     assert!(scene.organisation.advance_to(NOW.plus(6 * 86_400)).is_empty());
-    let truth = scene.organisation.truth();
-    assert_eq!(truth.totals.uses, 0);
+    assert_eq!(scene.organisation.truth().totals.uses, 0);
+    // But KMS does by itself what was planned.
+    let later = scene.organisation.advance_to(NOW.plus(100 * 86_400));
+    let deleted = truth.keys.iter().filter(|key| key.deletion.is_some()).count();
+    assert_eq!(later.iter().filter(|one| one.operation == "DeleteKey").count(), deleted);
+    assert!(deleted > 0 && later.iter().any(|one| one.operation == "DeleteExpiredKeyMaterial"));
 }
 
 #[tokio::test]
