@@ -361,7 +361,7 @@ fn named(call: &Call<'_>, role: &str) -> Option<Grantee> {
     field("ServicePrincipal").map(Grantee::Service).or_else(|| field("Principal").map(Grantee::Principal))
 }
 
-/// A key as it is when it has just been made.
+/// A key as it is when it has just been made, but for its policy, which is the caller's to set.
 pub(crate) fn new_key(arn: KeyArn, class: KeyClass, created: dormouse_model::EventTime) -> KeyState {
     KeyState {
         arn,
@@ -378,7 +378,7 @@ pub(crate) fn new_key(arn: KeyArn, class: KeyClass, created: dormouse_model::Eve
         tags: BTreeMap::new(),
         rotation: None,
         rotations: 0,
-        policy: policy(arn.account(), &BTreeSet::new()),
+        policy: String::new(),
         shared_with: BTreeSet::new(),
         primary: true,
         grants: BTreeMap::new(),
