@@ -92,7 +92,7 @@ impl RunningInstance {
         let store: Arc<dyn Store> = store;
         let readers = Readers::of(config.store.path.clone());
         let instance = Instance {
-            view: Arc::new(pipeline.view(readers, seconds(config.verdicts.idle_after))),
+            view: Arc::new(pipeline.view(readers, config.rules()?)),
             progress: pipeline.progress(),
             control: pipeline.control(),
             registry: registry(&pipeline)?,

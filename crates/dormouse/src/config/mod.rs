@@ -14,9 +14,11 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use dormouse_ledger::{Rules, Thresholds};
 use dormouse_model::OperationTable;
 use dormouse_server::{Limits, ServerOptions, Token};
 use serde::Deserialize;
@@ -27,6 +29,7 @@ pub(crate) use sources::{OnPoison, QueueConfig, SourceConfig, SourceKind};
 pub(crate) use values::parse_bytes;
 pub(crate) use verdicts::{CoverageConfig, VerdictsConfig};
 
+use crate::commands::seconds;
 use values::{bytes, duration};
 
 /// Where the configuration is when nobody says otherwise.
@@ -289,6 +292,13 @@ const SETTINGS: &[(&str, &str, Form)] = &[
 const TOKEN_VARIABLE: &str = "DORMOUSE_HTTP_TOKEN";
 
 impl Config {
+    /// By what keys are judged.
+    pub(crate) fn rules(&self) -> anyhow::Result<Arc<Rules>> {
+        let thresholds =
+            Thresholds { idle_after: seconds(self.verdicts.idle_after), ..Thresholds::default() };
+        Ok(Arc::new(Rules::new(thresholds, &self.operation_table()?, self.history.declared(), false)))
+    }
+
     /// The defaults, and one queue.
     pub(crate) fn for_queue(name: &str, queue_url: &str) -> Self {
         Self { sources: vec![SourceConfig::for_queue(name, queue_url)], ..Self::default() }
