@@ -41,10 +41,15 @@ mod shift;
 mod verdict;
 mod window;
 
-pub use aliases::{AliasName, Aliases};
+pub use aliases::{AliasName, AliasWrites, Aliases};
 pub use cells::{CellHistory, CellShift, Days, FinishedCells, KeyHistory, KeyShift};
 pub use counting::{Decision, Mark, Record, Remembered, decide};
-pub use coverage::{Coverage, CoverageRows, Gap, PipeChange, Received, Seen, SourceCoverage, Span};
+pub use coverage::missed::MissedUse;
+pub use coverage::options::CoverageOptions;
+pub use coverage::unread::Unread;
+pub use coverage::{
+    Coverage, CoverageRows, Gap, LeavesOut, PipeChange, Received, Seen, SourceCoverage, Span,
+};
 pub use delta::{Activity, ChangeLine, Delta, DeltaKey, User, UserStats};
 pub use document::{
     AttemptDocument, GrantsDocument, KeyDocument, KmsDocument, KmsUseDocument, RotationDocument, Source,
@@ -56,7 +61,7 @@ pub use identity::Identity;
 pub use inventory::{AccountInventory, Inventory, InventoryRows, PlaceInventory, Trouble};
 pub use key_state::{Counting, Counts, KeyState, Wanted};
 pub use ledger::{Bounds, Ledger, Tally};
-pub use proof::{Blind, Declared, PlaceProof};
+pub use proof::{Blind, Declared, PlaceProof, Reach};
 pub use recency::Order;
 pub use registers::{Register, Registers};
 pub use shift::{DayCounts, Shift};

@@ -560,7 +560,7 @@ async fn history_replaces_what_the_stream_counted_of_its_day_and_never_adds() {
     assert_eq!(counted(&house).0, 59);
     house.stop().await;
     assert_eq!(uses(&path), 59);
-    let accounts = read_store(&path).unwrap().accounts(&[]);
+    let accounts = read_store(&path).unwrap().accounts(&[], now());
     assert_eq!(accounts.accounts[0].regions[0].history.days[0].from, "2026-11-22");
 }
 

@@ -312,7 +312,7 @@ impl Alone {
         let view = pipeline.view(readers, config.rules()?);
         let stop = CancellationToken::new();
         let running = runtime.spawn(pipeline.run(stop.clone()));
-        let declared = config.history.declared();
+        let declared = config.declared();
         Ok(Self { historian, view, declared, running, stop })
     }
 

@@ -26,7 +26,7 @@ pub(crate) fn check(config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
     say(&format!("in use    {}", table.in_use_names().join(", ")))?;
     say(&format!("idle      after {}", in_days(config.verdicts.idle_after)))?;
     say(&format!("history   {}", history(&config.history)))?;
-    for declared in &config.history.declared() {
+    for declared in &config.declared() {
         say(&format!("declared  {}", declaration(declared)))?;
     }
     Ok(ExitCode::SUCCESS)

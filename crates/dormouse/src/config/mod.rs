@@ -18,18 +18,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use dormouse_ledger::{Rules, Thresholds};
+use dormouse_ledger::{Declared, Rules};
 use dormouse_model::OperationTable;
 use dormouse_server::{Limits, ServerOptions, Token};
 use serde::Deserialize;
 
 pub(crate) use history::HistoryConfig;
-pub(crate) use inventory::{Accounts, InventoryConfig, Regions};
+pub(crate) use inventory::InventoryConfig;
 pub(crate) use sources::{OnPoison, QueueConfig, SourceConfig, SourceKind};
 pub(crate) use values::parse_bytes;
 pub(crate) use verdicts::{CoverageConfig, VerdictsConfig};
 
-use crate::commands::seconds;
 use values::{bytes, duration};
 
 /// Where the configuration is when nobody says otherwise.
@@ -294,9 +293,16 @@ const TOKEN_VARIABLE: &str = "DORMOUSE_HTTP_TOKEN";
 impl Config {
     /// By what keys are judged.
     pub(crate) fn rules(&self) -> anyhow::Result<Arc<Rules>> {
-        let thresholds =
-            Thresholds { idle_after: seconds(self.verdicts.idle_after), ..Thresholds::default() };
-        Ok(Arc::new(Rules::new(thresholds, &self.operation_table()?, self.history.declared(), false)))
+        let asks_kms = self.inventory.as_ref().is_some_and(|inventory| inventory.last_usage);
+        let thresholds = self.verdicts.thresholds()?;
+        Ok(Arc::new(Rules::new(thresholds, &self.operation_table()?, self.declared(), asks_kms)))
+    }
+
+    /// What is declared complete, of history and of the stream.
+    pub(crate) fn declared(&self) -> Vec<Declared> {
+        let mut declared = self.history.declared();
+        declared.extend(self.coverage.declared());
+        declared
     }
 
     /// The defaults, and one queue.

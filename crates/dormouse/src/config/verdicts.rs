@@ -1,14 +1,17 @@
 //! What the configuration says about verdicts: after how long which key is called unused, and what a claim rests on.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use dormouse_model::{AccountId, Clock, Region, WallClock};
+use dormouse_ledger::query::{Pattern, TagFilter};
+use dormouse_ledger::{CoverageOptions, Declared, Span, TagThreshold, Thresholds};
+use dormouse_model::{AccountId, Clock, EventTime, Region, WallClock};
 use serde::Deserialize;
 
 use super::values::{day, duration};
+use crate::commands::seconds;
 
+const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// When a key is called unused.
@@ -40,7 +43,7 @@ impl Default for VerdictsConfig {
     fn default() -> Self {
         Self {
             idle_after: DAY * 90,
-            grace: DAY * 7,
+            grace: DAY * 14,
             proof_max_age: DAY * 8,
             idle_after_tag: None,
             idle_after_tag_least: DAY * 7,
@@ -57,12 +60,15 @@ pub(crate) struct OverrideConfig {
     /// Keys of these accounts; of all if empty.
     #[serde(default)]
     pub(crate) accounts: Vec<AccountId>,
+    /// Keys in these Regions; in all if empty.
+    #[serde(default)]
+    pub(crate) regions: Vec<Region>,
     /// Keys with an alias that matches, e.g. `alias/archive-*`.
     #[serde(default)]
     pub(crate) alias: Option<String>,
-    /// Keys with all of these tags; `*` and `?` in a value match.
+    /// Keys with a tag that matches: `NAME`, or `NAME=VALUE`.
     #[serde(default)]
-    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) tag: Option<String>,
     /// A key used within this time is in use.
     #[serde(deserialize_with = "duration")]
     pub(crate) idle_after: Duration,
@@ -70,39 +76,53 @@ pub(crate) struct OverrideConfig {
 
 impl VerdictsConfig {
     pub(super) fn check(&self) -> anyhow::Result<()> {
-        let times = [("idle_after", self.idle_after), ("proof_max_age", self.proof_max_age)];
-        for (name, value) in times {
-            if value.is_zero() {
-                bail!("{name}: more than nothing");
-            }
+        if self.proof_max_age < HOUR {
+            bail!("proof_max_age: at least \"1h\"; the default is \"8d\"");
         }
-        if self.idle_after_tag_least > self.idle_after_tag_most || self.idle_after_tag_least.is_zero() {
-            bail!("idle_after_tag_least: more than nothing, and at most idle_after_tag_most");
-        }
-        if self.idle_after_tag.as_ref().is_some_and(String::is_empty) {
-            bail!("idle_after_tag: a tag has a name; leave it out if no tag is to decide");
-        }
-        for (number, over) in self.overrides.iter().enumerate() {
-            over.check().with_context(|| format!("[[verdicts.overrides]] number {}", number + 1))?;
-        }
-        Ok(())
+        self.thresholds().map(drop)
+    }
+
+    /// How long which key may be unused.
+    pub(crate) fn thresholds(&self) -> anyhow::Result<Thresholds> {
+        let tag = self.idle_after_tag.as_ref().map(|name| TagThreshold {
+            name: name.as_str().into(),
+            least: seconds(self.idle_after_tag_least),
+            most: seconds(self.idle_after_tag_most),
+        });
+        let overrides = self.overrides.iter().enumerate().map(|(place, over)| {
+            over.parsed().with_context(|| format!("[[verdicts.overrides]] number {}", place + 1))
+        });
+        let thresholds = Thresholds {
+            idle_after: seconds(self.idle_after),
+            grace: seconds(self.grace),
+            proof_max_age: seconds(self.proof_max_age),
+            overrides: overrides.collect::<anyhow::Result<_>>()?,
+            tag,
+        };
+        thresholds.check()?;
+        Ok(thresholds)
     }
 }
 
 impl OverrideConfig {
-    fn check(&self) -> anyhow::Result<()> {
-        if self.accounts.is_empty() && self.alias.is_none() && self.tags.is_empty() {
-            bail!("it matches every key: say accounts, alias or tags, or change idle_after in [verdicts]");
-        }
+    fn parsed(&self) -> anyhow::Result<dormouse_ledger::Override> {
         if let Some(alias) = &self.alias
             && !alias.starts_with("alias/")
         {
             bail!("alias: {alias:?} matches no alias; names begin with \"alias/\"");
         }
-        if self.idle_after.is_zero() {
-            bail!("idle_after: more than nothing");
-        }
-        Ok(())
+        let tag = self.tag.as_ref().map(|text| {
+            TagFilter::parse(text).with_context(|| {
+                format!("tag: {text:?}: write \"NAME\", or \"NAME=VALUE\" with * for any text")
+            })
+        });
+        Ok(dormouse_ledger::Override {
+            idle_after: seconds(self.idle_after),
+            accounts: self.accounts.clone(),
+            regions: self.regions.clone(),
+            alias: self.alias.as_deref().map(Pattern::new),
+            tag: tag.transpose()?,
+        })
     }
 }
 
@@ -120,6 +140,8 @@ pub(crate) struct CoverageConfig {
     pub(crate) rules: Vec<String>,
     /// The trails whose events reach us; any if empty.
     pub(crate) trails: Vec<String>,
+    /// Accounts whose rules and trails deliver the events of all others, too.
+    pub(crate) central_accounts: Vec<AccountId>,
     /// What is declared to be covered where heartbeats cannot work.
     pub(crate) declared: Vec<DeclaredStream>,
 }
@@ -131,6 +153,7 @@ impl Default for CoverageConfig {
             delivery_delay: Duration::from_secs(7_200),
             rules: Vec::new(),
             trails: Vec::new(),
+            central_accounts: Vec::new(),
             declared: Vec::new(),
         }
     }
@@ -167,6 +190,35 @@ impl CoverageConfig {
     }
 }
 
+impl CoverageConfig {
+    /// What claims rest on.
+    pub(crate) fn options(&self) -> CoverageOptions {
+        let patterns = |names: &[String]| names.iter().map(|name| Pattern::new(name)).collect();
+        CoverageOptions {
+            blind_after_seconds: seconds(self.blind_after),
+            delivery_delay_seconds: seconds(self.delivery_delay),
+            rules: patterns(&self.rules),
+            trails: patterns(&self.trails),
+            central: self.central_accounts.clone(),
+            ..CoverageOptions::default()
+        }
+    }
+
+    /// What is declared to be covered.
+    pub(crate) fn declared(&self) -> Vec<Declared> {
+        let declared = |declared: &DeclaredStream| Declared {
+            accounts: declared.accounts.clone(),
+            regions: declared.regions.clone(),
+            span: Span {
+                from: EventTime::from_seconds(declared.from.saturating_mul(86_400)),
+                until: EventTime::from_seconds(u32::MAX),
+            },
+            delay_seconds: seconds(self.delivery_delay),
+        };
+        self.declared.iter().map(declared).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::{MINIMAL, parse};
@@ -176,18 +228,18 @@ mod tests {
     fn overrides_stand_in_their_order_and_must_match_something() {
         let text = "[verdicts]\nidle_after = \"60d\"\n[[verdicts.overrides]]\nalias = \"alias/archive-*\"\n\
                     idle_after = \"400d\"\n[[verdicts.overrides]]\naccounts = [\"111122223333\"]\n\
-                    tags = { team = \"pay*\" }\nidle_after = \"30d\"\n";
+                    tag = \"team=pay*\"\nidle_after = \"30d\"\n";
         let verdicts = parse(&format!("{MINIMAL}{text}"), &[]).unwrap().verdicts;
         assert_eq!(verdicts.overrides.len(), 2);
         assert_eq!(verdicts.overrides[0].idle_after, DAY * 400);
-        assert_eq!(verdicts.overrides[1].tags["team"], "pay*");
+        assert_eq!(verdicts.thresholds().unwrap().overrides[0].idle_after, 400 * 86_400);
         for (line, words) in [
-            ("idle_after = \"1d\"", "matches every key"),
+            ("idle_after = \"1d\"", "concerns every key"),
             ("alias = \"archive-*\"\nidle_after = \"1d\"", "begin with \"alias/\""),
-            ("accounts = [\"111122223333\"]\nidle_after = \"0s\"", "more than nothing"),
+            ("accounts = [\"111122223333\"]\nidle_after = \"0s\"", "at least an hour"),
         ] {
             let error = parse(&format!("{MINIMAL}[[verdicts.overrides]]\n{line}\n"), &[]).unwrap_err();
-            assert!(error.contains("[[verdicts.overrides]] number 1") && error.contains(words), "{error}");
+            assert!(error.contains("[verdicts]") && error.contains(words), "{error}");
         }
         let error =
             parse(&format!("{MINIMAL}[[verdicts.overrides]]\nalias = \"alias/x\"\n"), &[]).unwrap_err();

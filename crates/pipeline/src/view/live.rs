@@ -131,7 +131,8 @@ impl LiveView {
 
     /// What is known of accounts and Regions. What the configuration declares complete is told as such.
     pub fn accounts(&self, declared: &[Declared]) -> AccountsDocument {
-        accounts::accounts(&self.coverage.read(), &self.inventory.read(), declared)
+        let now = self.clock.now_seconds();
+        accounts::accounts(&self.coverage.read(), &self.inventory.read(), declared, now)
     }
 
     /// The quarantine's size.

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::apply::{Targets, apply};
 use crate::checkpoints::Checkpoints;
+use crate::recover::held_back;
 use crate::run::PipelineError;
 
 /// A store as it was at one moment.
@@ -43,8 +44,8 @@ pub fn read_store(path: &Path) -> Result<StoreView, PipelineError> {
     let ledger = Ledger::new(Bounds { tried_keys: usize::MAX });
     reader.keys(&mut |key, state| ledger.restore(key, state))?;
     ledger.restore_unattributed(loaded.totals.unattributed_attempts);
-    for (name, register) in loaded.aliases {
-        ledger.aliases().merge(name, register);
+    for (name, writes) in loaded.aliases {
+        ledger.aliases().restore(name, writes);
     }
     for account in loaded.received {
         ledger.note_received(account);
@@ -69,6 +70,7 @@ pub fn read_store(path: &Path) -> Result<StoreView, PipelineError> {
         }
     })?;
     outcome?;
+    coverage.set_unread(held_back(reader.unread()?));
     totals.tally = totals.tally.plus(tail.tally);
     totals.unattributed_attempts = ledger.unattributed_attempts();
     let (coverage, inventory) = (Arc::new(coverage), Arc::new(inventory));
@@ -113,9 +115,9 @@ impl StoreView {
         self.ledger.with(key, |state| self.ledger.counts_of(key, state).attempts)
     }
 
-    /// What is known of accounts and Regions. What the configuration declares complete is told as such.
-    pub fn accounts(&self, declared: &[Declared]) -> AccountsDocument {
-        accounts::accounts(&self.coverage, &self.inventory, declared)
+    /// What is known of accounts and Regions as of `now`. What the configuration declares complete is told as such.
+    pub fn accounts(&self, declared: &[Declared], now: EventTime) -> AccountsDocument {
+        accounts::accounts(&self.coverage, &self.inventory, declared, now)
     }
 
     /// The counters.

@@ -258,7 +258,7 @@ fn received(known: &AccountsDocument) -> Vec<Row> {
 mod tests {
     use dormouse_ledger::Span;
     use dormouse_model::EventTime;
-    use dormouse_pipeline::view::{HistoryDocument, ReceivedDocument, RegionDocument};
+    use dormouse_pipeline::view::{CoverageDocument, HistoryDocument, ReceivedDocument, RegionDocument};
 
     use super::*;
 
@@ -270,6 +270,7 @@ mod tests {
                 inventory: None,
                 regions: vec![RegionDocument {
                     inventory: None,
+                    coverage: CoverageDocument::default(),
                     region: "eu-west-1".parse().unwrap(),
                     received: vec![ReceivedDocument {
                         source: "bus".into(),
