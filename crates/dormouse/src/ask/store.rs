@@ -68,7 +68,7 @@ impl StoreFile {
         accounts: &[AccountId],
         regions: &[Region],
     ) -> anyhow::Result<AccountsDocument> {
-        let mut known = self.view()?.accounts(&self.config.declared(), self.judge()?.now);
+        let mut known = self.view()?.accounts(&self.config.declared(), self.judge()?.now());
         known.retain(accounts, regions);
         Ok(known)
     }
