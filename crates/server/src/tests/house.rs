@@ -118,6 +118,7 @@ fn declared() -> Declared {
         accounts: vec!["999988887777".parse().unwrap()],
         regions: vec!["sa-east-1".parse().unwrap()],
         span: Span { from: now().minus(3 * 86_400), until: now().minus(86_400) },
+        delay_seconds: 0,
     }
 }
 
