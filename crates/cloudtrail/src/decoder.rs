@@ -8,7 +8,10 @@
 //! Envelopes nest. What the outermost one vouches for (EventBridge stamps the true account on an event) binds
 //! everything inside, so that nobody can smuggle in a record of another account by wrapping it once more.
 
-use dormouse_model::{EventTime, OperationTable};
+use std::fmt;
+use std::sync::Arc;
+
+use dormouse_model::{EventTime, KeyArn, OperationTable};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -16,7 +19,8 @@ use crate::aggregate::{self, AggregateError, UserRecords};
 use crate::announce::{self, announced};
 use crate::direct::{DirectEvent, Told};
 use crate::gzip::{self, GzipError};
-use crate::observe::{Refusal, Vouched, observe};
+use crate::keys::{NameResolver, only_listed_key};
+use crate::observe::{Refusal, Rules, Vouched, observe};
 use crate::pipe::observe_pipe;
 use crate::reason::quoted;
 use crate::recovery::{Cursor, Found};
@@ -34,16 +38,37 @@ const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 const S3_EVENTS: &str = "aws.s3";
 
 /// Turns messages into outcomes. Holds no state between messages, so one serves any number of threads.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Decoder {
     table: OperationTable,
     limits: Limits,
+    names: Option<Arc<dyn NameResolver>>,
+}
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder")
+            .field("table", &self.table)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Decoder {
     /// A decoder that reads operations by this table.
     pub fn new(table: OperationTable, limits: Limits) -> Self {
-        Self { table, limits }
+        Self { table, limits, names: None }
+    }
+
+    /// The same decoder, which asks for what a use names only by an alias.
+    #[must_use]
+    pub fn with_names(self, names: Arc<dyn NameResolver>) -> Self {
+        Self { names: Some(names), ..self }
+    }
+
+    /// The operations table by which it reads.
+    pub fn table(&self) -> &OperationTable {
+        &self.table
     }
 
     /// Visits every record of a message once, in the message's order.
@@ -150,6 +175,8 @@ struct About<'a> {
     event_id: &'a str,
     account: &'a str,
     region: &'a str,
+    time: &'a str,
+    key: Option<KeyArn>,
 }
 
 /// One message on its way to the visitor.
@@ -190,6 +217,8 @@ impl<'d> Walk<'d> {
             event_id: (!about.event_id.is_empty()).then_some(about.event_id),
             account: account.parse().ok(),
             region: region.parse().ok(),
+            time: about.time.parse().ok(),
+            key: about.key,
             excerpt,
         }));
     }
@@ -428,9 +457,10 @@ impl<'d> Walk<'d> {
         if *record.event_source != *KMS {
             return self.other(&record.event_source, wrapping, raw);
         }
-        let Decoder { table, limits } = self.decoder;
+        let Decoder { table, limits, names } = self.decoder;
+        let rules = Rules { table, names: names.as_deref(), now: self.now, limits };
         let consistent = wrapping.refuse_contradictions().map_err(Refusal::from);
-        let observed = consistent.and_then(|()| observe(record, wrapping.vouched, table, self.now, limits));
+        let observed = consistent.and_then(|()| observe(record, wrapping.vouched, raw, rules));
         match observed {
             Ok(kms) => self.tell(Outcome::Kms(&kms)),
             Err(refusal) => {
@@ -439,6 +469,8 @@ impl<'d> Walk<'d> {
                     event_id: &record.event_id,
                     account: &record.recipient,
                     region: &record.region,
+                    time: &record.event_time,
+                    key: only_listed_key(record),
                 };
                 self.bad(refusal.class, refusal.reason, about, wrapping, raw);
             }
@@ -478,9 +510,16 @@ impl<'d> Walk<'d> {
             Ok(None) => self.tell(Outcome::Other),
             Err(Refusal { class, reason }) => {
                 let outline = Outline::of(text);
-                let [event_id, account, region] = [outline.event_id, outline.recipient, outline.aws_region]
-                    .map(|member| text_of(member).unwrap_or_default());
-                let about = About { is_kms: false, event_id: &event_id, account: &account, region: &region };
+                let [event_id, account, region, time] =
+                    [outline.event_id, outline.recipient, outline.aws_region, outline.event_time]
+                        .map(|member| text_of(member).unwrap_or_default());
+                let about = About {
+                    event_id: &event_id,
+                    account: &account,
+                    region: &region,
+                    time: &time,
+                    ..About::default()
+                };
                 self.bad(class, reason, about, wrapping, raw);
             }
         }
@@ -589,8 +628,8 @@ impl<'d> Walk<'d> {
         let detail = outline.detail.filter(|detail| !outline.is_record() && detail.starts_with(b"{"));
         let inner = detail.map(Outline::of);
         let record = inner.as_ref().unwrap_or(outline);
-        let [event_id, account, region, event_source] =
-            [record.event_id, record.recipient, record.aws_region, record.event_source]
+        let [event_id, account, region, event_source, time] =
+            [record.event_id, record.recipient, record.aws_region, record.event_source, record.event_time]
                 .map(|member| text_of(member).unwrap_or_default());
         let (envelope_account, envelope_region) =
             (text_of(outline.account).unwrap_or_default(), text_of(outline.region).unwrap_or_default());
@@ -598,7 +637,8 @@ impl<'d> Walk<'d> {
             if inner.is_some() { wrapping.vouched_by(&envelope_account, &envelope_region) } else { wrapping };
         let is_kms = *event_source == *KMS && !matches!(reason, Reason::NotJson(_) | Reason::CutOff);
         let class = if is_kms { BadClass::Quarantined } else { BadClass::Malformed };
-        let about = About { is_kms, event_id: &event_id, account: &account, region: &region };
+        let about =
+            About { is_kms, event_id: &event_id, account: &account, region: &region, time: &time, key: None };
         self.bad(class, reason, about, wrapping, object);
     }
 

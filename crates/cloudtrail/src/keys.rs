@@ -2,9 +2,10 @@
 //!
 //! The best evidence are the key ARNs among its `resources`, which KMS wrote after it had resolved whatever the caller
 //! said. Only without any of them are the caller's own words taken, which may be an id, an ARN, an alias or nonsense.
-//! An alias names no key here: where it pointed then, only KMS knows. It becomes [`Unresolved`](crate::Unresolved).
+//! An alias names no key by itself: where it pointed then, a [`NameResolver`] may know. Else it becomes
+//! [`Unresolved`](crate::Unresolved).
 
-use dormouse_model::{AccountId, KeyArn, Kind, ParseKeyError, ParseRegionError, Region};
+use dormouse_model::{AccountId, EventTime, KeyArn, Kind, ParseKeyError, ParseRegionError, Region};
 
 use crate::bounds::{self, cut};
 use crate::shape::Record;
@@ -27,11 +28,11 @@ pub(crate) enum Role {
 #[derive(Debug, Default)]
 pub(crate) struct Named<'a> {
     pub(crate) keys: Vec<(KeyArn, Role)>,
-    pub(crate) unresolved: Vec<&'a str>,
+    pub(crate) unresolved: Vec<(&'a str, Role)>,
 }
 
 impl<'a> Named<'a> {
-    fn add(&mut self, key: KeyArn, role: Role) {
+    pub(crate) fn add(&mut self, key: KeyArn, role: Role) {
         match self.keys.iter_mut().find(|(known, _)| *known == key) {
             None => self.keys.push((key, role)),
             Some((_, known)) if *known != role => *known = Role::SourceAndDestination,
@@ -42,10 +43,16 @@ impl<'a> Named<'a> {
     fn add_text(&mut self, text: &'a str, role: Role, place: &Place) -> Result<(), Reason> {
         match place.resolve(text)? {
             Some(key) => self.add(key, role),
-            None => self.unresolved.push(text),
+            None => self.unresolved.push((text, role)),
         }
         Ok(())
     }
+}
+
+/// Knows which key an alias pointed to.
+pub trait NameResolver: Send + Sync {
+    /// The key that an alias of this account and Region (`alias/…`) pointed to at this time, if that is known.
+    fn key_of(&self, account: AccountId, region: Region, alias: &str, at: EventTime) -> Option<KeyArn>;
 }
 
 /// Where a record was logged, which is where a bare key id belongs to.
@@ -112,6 +119,13 @@ impl Place {
             _ => here,
         }
     }
+}
+
+/// The only key among the resources of a record that could not be applied, unless its name would have to be remembered.
+pub(crate) fn only_listed_key(record: &Record<'_>) -> Option<KeyArn> {
+    let mut listed = record.resources.items.iter().filter(|resource| resource.arn.contains(":key/"));
+    let (only, None, false) = (listed.next()?, listed.next(), record.resources.more) else { return None };
+    KeyArn::known(&only.arn).ok().flatten()
 }
 
 fn names_are_exhausted(error: ParseKeyError, arn: &str) -> bool {

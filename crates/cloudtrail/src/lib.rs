@@ -55,11 +55,12 @@ mod trail_key;
 pub use aggregate::AggregateError;
 pub use decoder::{Decoder, parse_only};
 pub use digest::{Digest, DigestError, DigestLogFile, PreviousDigest};
+pub use keys::NameResolver;
 pub use limits::Limits;
 pub use outcome::{
-    Announced, Bad, BadClass, Control, KmsRecord, Outcome, PipeRecord, PipeService, Unresolved,
+    Announced, Bad, BadClass, Control, KmsRecord, LeftOut, Outcome, PipeRecord, PipeService, Unresolved,
 };
-pub use reason::Reason;
+pub use reason::{Reason, UNRESOLVED_ALIAS, may_hold_a_use};
 pub use trail_key::{TrailKey, TrailKeyKind};
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use dormouse_model::{
 
 use crate::bounds::{self, cut};
 use crate::failures::{Failure, classify};
-use crate::keys::{Named, Place, Role, named_by};
+use crate::keys::{NameResolver, Named, Place, Role, named_by};
 use crate::reason::quoted;
 use crate::shape::{Record, Request, UserIdentity};
 use crate::{BadClass, KmsRecord, Limits, Reason, effects};
@@ -36,14 +36,24 @@ pub(crate) struct Vouched<'a> {
     pub(crate) region: &'a str,
 }
 
-/// What a KMS record says, or why it cannot be applied.
+/// By what a record is read.
+#[derive(Clone, Copy)]
+pub(crate) struct Rules<'a> {
+    pub(crate) table: &'a OperationTable,
+    /// Who knows what aliases point to.
+    pub(crate) names: Option<&'a dyn NameResolver>,
+    pub(crate) now: EventTime,
+    pub(crate) limits: &'a Limits,
+}
+
+/// What a KMS record says, or why it cannot be applied. `raw` is its text.
 pub(crate) fn observe<'a>(
     record: &'a Record<'_>,
     vouched: Vouched<'a>,
-    table: &OperationTable,
-    now: EventTime,
-    limits: &Limits,
+    raw: &'a [u8],
+    rules: Rules<'_>,
 ) -> Result<KmsRecord<'a>, Refusal> {
+    let Rules { table, names, now, limits } = rules;
     let headings = Headings {
         event_id: &record.event_id,
         event_name: &record.event_name,
@@ -71,10 +81,11 @@ pub(crate) fn observe<'a>(
         keys: Vec::new(),
         observations: Vec::new(),
         unresolved: Vec::new(),
+        excerpt: raw,
     };
     if tells_of_a_call(&record.event_type, &record.event_category) {
         match table.meaning(&record.event_name) {
-            Some(Meaning::InUse) => observe_use(record, &mut kms)?,
+            Some(Meaning::InUse) => observe_use(record, names, &mut kms)?,
             Some(Meaning::Change(change)) if kms.succeeded => observe_change(change, record, &mut kms)?,
             Some(Meaning::Change(_) | Meaning::NotInUse) => {}
             None => observe_unknown(record, &mut kms)?,
@@ -187,14 +198,21 @@ fn place(kms: &KmsRecord<'_>) -> Place {
     Place { account: kms.recipient, region: kms.region, succeeded: kms.succeeded }
 }
 
-fn observe_use<'a>(record: &'a Record<'_>, kms: &mut KmsRecord<'a>) -> Result<(), Reason> {
+fn observe_use<'a>(
+    record: &'a Record<'_>,
+    names: Option<&dyn NameResolver>,
+    kms: &mut KmsRecord<'a>,
+) -> Result<(), Reason> {
     let failure = kms.error_code.map(classify);
     let kind = match failure {
         Some(Failure::DryRun) => return Ok(()),
         Some(_) => Kind::Attempt,
         None => Kind::Use,
     };
-    let named = named_by(record, &place(kms))?;
+    let mut named = named_by(record, &place(kms))?;
+    if let Some(names) = names {
+        resolve(&mut named, names, kms);
+    }
     let caller = Caller::of(&record.user);
     for &(key, role) in &named.keys {
         let mut observation = observation(key, kind, &caller, record, kms);
@@ -204,6 +222,34 @@ fn observe_use<'a>(record: &'a Record<'_>, kms: &mut KmsRecord<'a>) -> Result<()
     }
     note_unresolved(&named, kind, kms);
     Ok(())
+}
+
+/// Takes what aliases pointed to at the time of the event for what the record names.
+fn resolve(named: &mut Named<'_>, names: &dyn NameResolver, kms: &KmsRecord<'_>) {
+    for (text, role) in std::mem::take(&mut named.unresolved) {
+        match alias_of(text, kms)
+            .and_then(|(account, region, alias)| names.key_of(account, region, alias, kms.time))
+        {
+            Some(key) => named.add(key, role),
+            None => named.unresolved.push((text, role)),
+        }
+    }
+}
+
+/// The alias that a text stands for, and where it lives.
+fn alias_of<'a>(text: &'a str, kms: &KmsRecord<'_>) -> Option<(AccountId, Region, &'a str)> {
+    if text.starts_with("alias/") {
+        return Some((kms.recipient?, kms.region?, text));
+    }
+    let mut parts = text.splitn(6, ':');
+    let ("arn", _, "kms", region, account, alias) =
+        (parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?)
+    else {
+        return None;
+    };
+    // A Region that nobody has heard of has no aliases; naming it takes up no room.
+    let region = Region::known(region)?;
+    alias.starts_with("alias/").then_some((account.parse().ok()?, region, alias))
 }
 
 fn observe_change<'a>(change: Change, record: &'a Record<'_>, kms: &mut KmsRecord<'a>) -> Result<(), Reason> {
@@ -230,8 +276,8 @@ fn observe_unknown(record: &Record<'_>, kms: &mut KmsRecord<'_>) -> Result<(), R
 fn note_unresolved<'a>(named: &Named<'a>, kind: Kind, kms: &mut KmsRecord<'a>) {
     let place = place(kms);
     // A failed call that names nothing is nobody's attempt; a success happened to some key.
-    let told = named.unresolved.iter().filter(|text| kms.succeeded || !text.is_empty());
-    kms.unresolved.extend(told.map(|text| place.unresolved(text, kind)));
+    let told = named.unresolved.iter().filter(|(text, _)| kms.succeeded || !text.is_empty());
+    kms.unresolved.extend(told.map(|(text, _)| place.unresolved(text, kind)));
 }
 
 /// What does not differ between the keys of a record.

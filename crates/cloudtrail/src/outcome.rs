@@ -58,6 +58,8 @@ pub struct KmsRecord<'a> {
     pub observations: Vec<Observation<'a>>,
     /// What should have been observations, but for the name of the key.
     pub unresolved: Vec<Unresolved<'a>>,
+    /// The whole record, unpacked and unwrapped, as it came.
+    pub excerpt: &'a [u8],
 }
 
 /// A use, attempt or change of a key that the record does not name.
@@ -96,6 +98,17 @@ pub struct PipeRecord<'a> {
     pub error_code: Option<&'a str>,
     /// The name or ARN of the trail, or the name of the rule, as the caller wrote it.
     pub subject: Option<&'a str>,
+    /// What the trail does not carry from now on, as the request says.
+    pub left_out: Option<LeftOut>,
+}
+
+/// What a trail was told to leave out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LeftOut {
+    /// The events of KMS, or all management events.
+    Kms,
+    /// Events of calls that only read.
+    Reads,
 }
 
 /// A service whose calls can end the delivery of events.
@@ -192,6 +205,10 @@ pub struct Bad<'a> {
     pub account: Option<AccountId>,
     /// The Region that logged it, if one can be read.
     pub region: Option<Region>,
+    /// When it happened, if that can be read.
+    pub time: Option<EventTime>,
+    /// The only key that it lists, if there is one and its name is known.
+    pub key: Option<KeyArn>,
     /// The whole record or piece, unpacked and unwrapped, as it came.
     pub excerpt: &'a [u8],
 }

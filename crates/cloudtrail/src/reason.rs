@@ -81,12 +81,20 @@ pub enum Reason {
     /// A key cannot be named because too many odd names were seen.
     #[error("a key cannot be held: {0}")]
     NamesExhausted(ParseKeyError),
+    /// A successful use that names its key only by an alias of which nobody knows where it pointed.
+    #[error("no key is known that {0:?} stands for")]
+    UnresolvedAlias(String),
     /// The Region cannot be named because too many odd names were seen.
     #[error("the Region {0:?} cannot be held: too many different Region names were seen")]
     RegionsExhausted(String),
 }
 
 impl Reason {
+    /// For a successful use that names its key only by this.
+    pub fn unresolved(name: &str) -> Self {
+        Self::UnresolvedAlias(quoted(name))
+    }
+
     /// A code that stays the same from version to version.
     pub fn code(&self) -> &'static str {
         match self {
@@ -115,9 +123,24 @@ impl Reason {
             Self::Future(_) => "future",
             Self::TooManyResources => "too_many_resources",
             Self::NamesExhausted(_) => "names_exhausted",
+            Self::UnresolvedAlias(_) => UNRESOLVED_ALIAS,
             Self::RegionsExhausted(_) => "regions_exhausted",
         }
     }
+}
+
+/// The code of [`Reason::UnresolvedAlias`].
+pub const UNRESOLVED_ALIAS: &str = "unresolved_alias";
+
+/// Whether something that is kept for the reason with this code may hold a use: then it holds "unused" back. What is
+/// known not to be AWS's word, or to hold no record, does not.
+pub fn may_hold_a_use(code: &str) -> bool {
+    let is_forged = matches!(
+        code,
+        "envelope_account_mismatch" | "forged_event" | "foreign_object" | "object_not_configured"
+    );
+    let holds_no_record = matches!(code, "bad_announcement" | "empty" | "other_event" | "trail_digest");
+    !is_forged && !holds_no_record
 }
 
 /// As much of a text as a reason quotes.

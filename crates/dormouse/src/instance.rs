@@ -92,13 +92,13 @@ impl RunningInstance {
         let store: Arc<dyn Store> = store;
         let readers = Readers::of(config.store.path.clone());
         let instance = Instance {
-            view: Arc::new(pipeline.view(readers, seconds(config.verdicts.idle_after))),
+            view: Arc::new(pipeline.view(readers, config.rules()?)),
             progress: pipeline.progress(),
             control: pipeline.control(),
             registry: registry(&pipeline)?,
             sources: Arc::default(),
             history: Arc::<Historian>::clone(&historian),
-            declared: config.history.declared().into(),
+            declared: config.declared().into(),
             store: store_id,
             lifecycle: Arc::default(),
             version: env!("CARGO_PKG_VERSION"),
@@ -257,6 +257,7 @@ pub(crate) async fn open_pipeline(config: &Config, clock: Arc<dyn Clock>) -> any
         id_bound: config.ingest.id_window,
         fold_interval: config.ingest.fold_interval,
         future_hold_seconds: seconds(config.ingest.future_hold),
+        coverage: config.coverage.options(),
         ..PipelineOptions::default()
     };
     let open = move || -> anyhow::Result<Opened> {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use dormouse_model::{AccountId, EventTime, KeyArn, Place, Region};
+use dormouse_model::{AccountId, EventTime, Place, Region};
 use serde::{Deserialize, Serialize};
 
-use crate::coverage::{with, without};
+use crate::coverage::{PlaceCoverage, add_gap, with, without};
 use crate::{Coverage, Gap, Span};
 
 /// A span that the configuration declares complete.
@@ -17,9 +17,16 @@ pub struct Declared {
     pub regions: Vec<Region>,
     /// When.
     pub span: Span,
+    /// How late an event may be: nothing is claimed of so many seconds before now.
+    pub delay_seconds: u32,
 }
 
 impl Declared {
+    /// When, as far as it has come to pass.
+    pub fn span_by(&self, now: EventTime) -> Span {
+        Span { from: self.span.from, until: self.span.until.min(now.minus(self.delay_seconds)) }
+    }
+
     /// Whether it is said of this place.
     pub fn concerns(&self, place: Place) -> bool {
         (self.accounts.is_empty() || self.accounts.contains(&place.account))
@@ -57,23 +64,147 @@ pub struct PlaceProof {
 
 impl Coverage {
     /// What can be claimed about a place as of `now`.
-    pub fn proof(&self, place: Place, _now: EventTime, declared: &[Declared]) -> PlaceProof {
-        let mut proof = PlaceProof::default();
-        if let Some(known) = self.place(place) {
-            proof.digests.clone_from(&known.covered);
-        }
+    pub fn proof(&self, place: Place, now: EventTime, declared: &[Declared]) -> PlaceProof {
+        let mut proof = self.claimed(place, now);
         for declared in declared.iter().filter(|declared| declared.concerns(place)) {
-            proof.declared = with(proof.declared, declared.span);
+            let span = declared.span_by(now);
+            if span.from < span.until {
+                proof.declared = with(proof.declared, span);
+            }
         }
         // What is proven needs nobody's word.
-        for span in &proof.digests {
+        for span in proof.digests.iter().chain(&proof.stream) {
             proof.declared = without(&proof.declared, *span);
+        }
+        for hole in self.holes_of_place(place) {
+            let span = Span { from: hole.from, until: hole.until };
+            for claim in [&mut proof.stream, &mut proof.digests, &mut proof.declared] {
+                *claim = without(claim, span);
+            }
+            add_gap(&mut proof.holes, hole, usize::MAX);
+        }
+        proof.blind = self.blind(place, now);
+        proof
+    }
+
+    /// What is claimed about a place by journaled statements alone: without what anybody declares, and without the holes
+    /// of what is in the quarantine.
+    pub(crate) fn claimed(&self, place: Place, now: EventTime) -> PlaceProof {
+        let mut proof = PlaceProof::default();
+        let Some(known) = self.place(place) else { return proof };
+        proof.digests = less(known.covered.clone(), &known.missed.digests);
+        proof.operations = self.operations(known);
+        let mut holes = Vec::new();
+        for (source, beats) in known.beats.proven(self.options().blind_after_seconds) {
+            // What came back through a source that never said how far it is proves nothing yet.
+            let Some(source) = self.source(source) else { continue };
+            holes.extend(known.beats.gaps(&beats));
+            let taken = Span { from: source.since, until: source.until.unwrap_or_default() };
+            let line = within(&beats, taken);
+            let (Some(first), Some(last)) = (line.first(), line.last()) else { continue };
+            let whole = Span { from: first.from, until: last.until };
+            let concerns = |hole: &&Gap| hole.until > whole.from && hole.from < whole.until;
+            holes.extend(source.holes.iter().filter(concerns).cloned());
+            for span in less(line, &source.holes) {
+                proof.stream = with(proof.stream, span);
+            }
+        }
+        // What one source lacks another may have.
+        holes.retain(|hole| !is_within(hole, &proof.stream));
+        for span in known.switches.spans(now) {
+            proof.stream = without(&proof.stream, span);
+        }
+        proof.stream = less(proof.stream, &known.missed.stream);
+        holes.extend(known.switches.iter().map(|switch| switch.gap(now)));
+        holes.extend(known.missed.stream.iter().chain(&known.missed.digests).cloned());
+        for hole in holes {
+            add_gap(&mut proof.holes, hole, usize::MAX);
         }
         proof
     }
 
-    /// Where something that may have been a use of this very key was not understood.
-    pub fn holes_of_key(&self, _key: KeyArn) -> &[Gap] {
-        &[]
+    /// The operations that are known to pass through the sources that carry the heartbeats of a place.
+    fn operations(&self, known: &PlaceCoverage) -> BTreeMap<Box<str>, EventTime> {
+        let mut operations: BTreeMap<Box<str>, EventTime> = BTreeMap::new();
+        for (name, _) in known.beats.proven(self.options().blind_after_seconds) {
+            let passed = match &known.filter {
+                Some(filter) => filter.passed(name),
+                None => self.source(name).map(|source| &source.operations),
+            };
+            for (operation, &last) in passed.into_iter().flatten() {
+                let known = operations.entry(operation.clone()).or_insert(last);
+                *known = last.max(*known);
+            }
+        }
+        operations
     }
+
+    /// Whether nothing arrives from a place now.
+    pub fn blind(&self, place: Place, now: EventTime) -> Option<Blind> {
+        let known = self.place(place)?;
+        let beats = &known.beats;
+        let blind_after = self.options().blind_after_seconds;
+        if let Some(switch) = known.switches.iter().find(|switch| switch.until().is_none()) {
+            return Some(Blind { since: switch.from, why: switch.why.clone() });
+        }
+        match (beats.last_returned(), beats.first_sent()) {
+            (Some(last), _) if now.seconds_since(last) > blind_after => {
+                let since = beats.proven_until(now, blind_after).unwrap_or(last);
+                let why = match beats.last_sent() {
+                    Some(sent) if now.seconds_since(sent) > blind_after => {
+                        format!("no heartbeat was sent since {sent}")
+                    }
+                    _ => format!("no heartbeat came back since the one of {last}"),
+                };
+                Some(Blind { since, why: why.into() })
+            }
+            (None, Some(sent)) if now.seconds_since(sent) > blind_after => {
+                let why = format!("no heartbeat ever came back; the first was sent at {sent}");
+                Some(Blind { since: sent, why: why.into() })
+            }
+            _ => None,
+        }
+    }
+
+    /// How far the claim about a place reaches, for metrics.
+    pub fn reach(&self, place: Place, now: EventTime, declared: &[Declared]) -> Reach {
+        let proof = self.proof(place, now, declared);
+        let until = self.proven_until(place, now);
+        let current = proof.stream.last().filter(|_| proof.blind.is_none());
+        Reach {
+            coverage_seconds: current.map_or(0, |span| span.until.seconds_since(span.from)),
+            heartbeat_lag_seconds: until.map(|until| now.seconds_since(until)),
+        }
+    }
+
+    /// The time of the last heartbeat that came back and that waits for none sent before it.
+    pub fn proven_until(&self, place: Place, now: EventTime) -> Option<EventTime> {
+        self.place(place)?.beats.proven_until(now, self.options().blind_after_seconds)
+    }
+}
+
+/// How far the claim about a place reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// For how many seconds the stream has been proven without a hole up to its last good heartbeat; 0 if the place is
+    /// blind.
+    pub coverage_seconds: u32,
+    /// How many seconds ago the last good heartbeat was; none if there never was one.
+    pub heartbeat_lag_seconds: Option<u32>,
+}
+
+/// The parts of spans that lie in another.
+fn within(spans: &[Span], other: Span) -> Vec<Span> {
+    let part = |span: &Span| Span { from: span.from.max(other.from), until: span.until.min(other.until) };
+    spans.iter().map(part).filter(|span| span.from < span.until).collect()
+}
+
+/// The spans without the gaps.
+fn less(spans: Vec<Span>, gaps: &[Gap]) -> Vec<Span> {
+    gaps.iter().fold(spans, |spans, gap| without(&spans, Span { from: gap.from, until: gap.until }))
+}
+
+fn is_within(gap: &Gap, spans: &[Span]) -> bool {
+    let whole = vec![Span { from: gap.from, until: gap.until }];
+    spans.iter().fold(whole, |rest, &span| without(&rest, span)).is_empty()
 }

@@ -5,7 +5,7 @@ use dormouse_model::{Answer, EventId, PlaceAnswer, PlaceSaid};
 use dormouse_store::Unknowns;
 
 use crate::checkpoints::Checkpoints;
-use crate::epoch::{self, EpochError, Unknown};
+use crate::epoch::{self, EpochError, Passed, Unknown};
 
 /// What an epoch enters.
 pub struct Targets<'a, T> {
@@ -37,7 +37,7 @@ pub fn apply<T: Trace>(body: &[u8], targets: Targets<'_, T>) -> Result<(), Epoch
         delta.ids.push((Identity::from_bytes(id), time, Copies::RECORD));
     }
     for unknown in &header.unknowns {
-        note(unknown, unknowns);
+        note(unknown, unknowns, coverage);
     }
     for observation in observations {
         let (observation, decided) = observation?;
@@ -56,14 +56,20 @@ pub fn apply<T: Trace>(body: &[u8], targets: Targets<'_, T>) -> Result<(), Epoch
     for (source, place, seen) in header.seen {
         coverage.note_seen(source, place, seen);
     }
-    for (place, change) in header.pipe {
-        coverage.note_pipe_change(place, change);
-    }
     for (source, mark) in &header.marks {
         coverage.note_mark(source, mark);
     }
+    for (source, place, id, at) in header.returned {
+        coverage.note_returned(source, place, id, at);
+    }
+    for Passed { source, place, operation, first, last } in header.passed {
+        coverage.note_passed(source, place, operation, (first, last));
+    }
+    for (place, change) in header.pipe {
+        coverage.note_pipe_change(place, change);
+    }
     for answer in &header.answers {
-        take_answer(answer, ledger, delta, inventory);
+        take_answer(answer, ledger, delta, inventory, coverage);
     }
     for (source, checkpoint) in header.checkpoints {
         checkpoints.note(source, checkpoint);
@@ -71,15 +77,26 @@ pub fn apply<T: Trace>(body: &[u8], targets: Targets<'_, T>) -> Result<(), Epoch
     Ok(())
 }
 
-fn take_answer<T: Trace>(answer: &Answer, ledger: &Ledger<T>, delta: &mut Delta, inventory: &mut Inventory) {
+fn take_answer<T: Trace>(
+    answer: &Answer,
+    ledger: &Ledger<T>,
+    delta: &mut Delta,
+    inventory: &mut Inventory,
+    coverage: &mut Coverage,
+) {
     match answer {
         Answer::Key(answer) => {
+            let ours = ledger.with(answer.key, |state| state.last_use().map(|last| last.rank().time));
+            coverage.note_kms_use(answer, ours.flatten());
             if ledger.answer(answer) {
                 delta.touch(answer.key);
             }
         }
         Answer::Place(answer) => {
             take_aliases(answer, ledger, delta);
+            if let PlaceSaid::Beat { request_id } = answer.said {
+                coverage.note_beat(answer.place, request_id, answer.asked_at);
+            }
             inventory.note_place(answer);
         }
         Answer::Account(answer) => inventory.note_account(answer),
@@ -99,9 +116,14 @@ fn take_aliases<T: Trace>(answer: &PlaceAnswer, ledger: &Ledger<T>, delta: &mut 
     }
 }
 
-fn note(unknown: &Unknown<'_>, unknowns: &mut Unknowns) {
+fn note(unknown: &Unknown<'_>, unknowns: &mut Unknowns, coverage: &mut Coverage) {
     match *unknown {
-        Unknown::Operation { name, at, holds_back } => unknowns.note_operation(name, at, holds_back),
+        Unknown::Operation { name, at, holds_back, source, place, ref keys } => {
+            unknowns.note_operation(name, at, holds_back);
+            if holds_back {
+                coverage.note_unknown_call(source, place, keys, name, at);
+            }
+        }
         Unknown::Unresolved { account, region, name, at } => {
             let region = region.and_then(|region| region.parse().ok());
             unknowns.note_unresolved(account, region, name, at);

@@ -5,7 +5,7 @@
 //! a crash repeats exactly what was done with it the first time.
 
 use dormouse_ledger::{CellShift, Copies, Counting, Identity, PipeChange, Remembered, Seen, Tally};
-use dormouse_model::{AccountId, Answer, Checkpoint, EventTime, Observation, Place, SourceMark};
+use dormouse_model::{AccountId, Answer, Checkpoint, EventTime, KeyArn, Observation, Place, SourceMark};
 use serde::{Deserialize, Serialize};
 
 /// The format of epochs; a change of any encoded type needs a new number, and a reader for the old one.
@@ -31,6 +31,10 @@ pub struct Header<'a> {
     pub marks: Vec<(&'a str, SourceMark)>,
     /// What arrived through which source from which place.
     pub seen: Vec<(&'a str, Place, Seen)>,
+    /// `ListKeys` calls that came back: through which source, from which place, the request's id, the event's time.
+    pub returned: Vec<(&'a str, Place, [u8; 16], EventTime)>,
+    /// In-use operations of which successful calls arrived.
+    pub passed: Vec<Passed<'a>>,
     /// Changes of what delivers events.
     pub pipe: Vec<(Place, PipeChange)>,
     /// Cells whose history was read. The evidence is among the observations.
@@ -39,6 +43,21 @@ pub struct Header<'a> {
     pub answers: Vec<Answer>,
     /// For each observation, in order, what was decided about it.
     pub decisions: &'a [u8],
+}
+
+/// Successful calls of an in-use operation that arrived from a place through a source.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Passed<'a> {
+    /// The source's name.
+    pub source: &'a str,
+    /// Where they were logged.
+    pub place: Place,
+    /// The operation.
+    pub operation: &'a str,
+    /// When the first was.
+    pub first: EventTime,
+    /// When the last was.
+    pub last: EventTime,
 }
 
 /// A call that was not understood, but is no error.
@@ -52,6 +71,12 @@ pub enum Unknown<'a> {
         at: EventTime,
         /// It may have used a key.
         holds_back: bool,
+        /// The source through which it came.
+        source: &'a str,
+        /// Where it was logged, if the record says.
+        place: Option<Place>,
+        /// The keys that it names.
+        keys: Vec<KeyArn>,
     },
     /// A name that is no key.
     Unresolved {

@@ -31,12 +31,11 @@ pub fn prepare(
 ) -> Fold {
     // An ARN that was tried when there was no room for more of them has no row.
     let row = |&key: &KeyArn| ledger.get(key).map(|state| FoldedKey { key, state });
-    let register =
-        |name: &AliasName| ledger.aliases().register(name).map(|register| (name.clone(), register));
+    let writes = |name: &AliasName| ledger.aliases().writes(name).map(|writes| (name.clone(), writes));
     Fold {
         upto,
         keys: delta.keys.keys().filter_map(row).collect(),
-        aliases: delta.aliases.iter().filter_map(register).collect(),
+        aliases: delta.aliases.iter().filter_map(writes).collect(),
         delta,
         floor: window.floor(),
         window: window.len(),

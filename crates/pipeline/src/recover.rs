@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use dormouse_ledger::{Bounds, Copies, Coverage, IdWindow, Identity, Inventory, Ledger, Rank};
+use dormouse_cloudtrail::may_hold_a_use;
+use dormouse_ledger::{
+    Bounds, Copies, Coverage, CoverageOptions, IdWindow, Identity, Inventory, Ledger, Rank, Unread,
+};
 use dormouse_store::{Store, Totals};
 
 use crate::apply::{Targets, apply};
@@ -75,13 +78,23 @@ impl State {
     }
 }
 
-pub(crate) fn recover(store: &dyn Store, bounds: Bounds, id_bound: usize) -> Result<State, PipelineError> {
+/// What the quarantine holds that may have been a use.
+pub(crate) fn held_back(unread: Vec<Unread>) -> impl Iterator<Item = Unread> {
+    unread.into_iter().filter(|unread| may_hold_a_use(&unread.reason))
+}
+
+pub(crate) fn recover(
+    store: &dyn Store,
+    bounds: Bounds,
+    id_bound: usize,
+    coverage: CoverageOptions,
+) -> Result<State, PipelineError> {
     let loaded = store.load()?;
     let ledger = Ledger::with_capacity(bounds, loaded.keys);
     store.load_keys(&|key, state| ledger.restore(key, state))?;
     ledger.restore_unattributed(loaded.totals.unattributed_attempts);
-    for (name, register) in loaded.aliases {
-        ledger.aliases().merge(name, register);
+    for (name, writes) in loaded.aliases {
+        ledger.aliases().restore(name, writes);
     }
     for account in loaded.received {
         ledger.note_received(account);
@@ -95,13 +108,14 @@ pub(crate) fn recover(store: &dyn Store, bounds: Bounds, id_bound: usize) -> Res
         ledger: Arc::new(ledger),
         window,
         recent: SharedRecent::new(Recent::new(loaded.folded, loaded.totals)),
-        coverage: Shared::new(Coverage::restore(loaded.coverage)),
+        coverage: Shared::new(Coverage::restore(loaded.coverage).with_options(coverage)),
         inventory: Shared::new(Inventory::restore(loaded.inventory)),
         checkpoints: Shared::new(Checkpoints::restore(loaded.checkpoints)),
         last_seq: loaded.last_seq,
         unfolded_bytes: 0,
     };
     state.read_tail(store, loaded.folded)?;
+    state.coverage.write().set_unread(held_back(store.unread()?));
     Ok(state)
 }
 

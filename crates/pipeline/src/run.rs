@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dormouse_cloudtrail::Decoder;
-use dormouse_ledger::{Bounds, Ledger, Rank, Tally};
-use dormouse_model::{Answer, Cell, Clock, EventTime};
+use dormouse_cloudtrail::{Decoder, NameResolver, UNRESOLVED_ALIAS};
+use dormouse_ledger::{Bounds, CoverageOptions, Ledger, Rank, Rules, Tally};
+use dormouse_model::{AccountId, Answer, Cell, Clock, EventTime, KeyArn, Region};
 use dormouse_store::{CellCounts, Commit, Epoch, Fold, Quarantined, Readers, Store, StoreError, Totals};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -27,7 +27,7 @@ use crate::intake::{Decoded, ObjectIntakes, OnPoison, PipelineIntake};
 use crate::inventory::{self, InventoryIntake, SubmittedAnswers};
 use crate::metrics::{Metrics, Observed, observe};
 use crate::recent::SharedRecent;
-use crate::recover::{Shared, State, recover};
+use crate::recover::{Shared, State, held_back, recover};
 use crate::seal::{History, Sealed, seal, seal_answers, seal_history};
 use crate::view::LiveView;
 
@@ -54,6 +54,8 @@ pub struct PipelineOptions {
     pub future_hold_seconds: u32,
     /// Bounds on what an attacker can invent.
     pub bounds: Bounds,
+    /// What is configured about claims. Its operations are those of the decoder.
+    pub coverage: CoverageOptions,
 }
 
 impl Default for PipelineOptions {
@@ -69,6 +71,7 @@ impl Default for PipelineOptions {
             fold_bytes: 128 << 20,
             future_hold_seconds: 3_600,
             bounds: Bounds::default(),
+            coverage: CoverageOptions::default(),
         }
     }
 }
@@ -204,6 +207,15 @@ impl CheckpointView {
     }
 }
 
+/// Knows aliases by what the ledger heard of them.
+struct LedgerNames(Arc<Ledger<Rank>>);
+
+impl NameResolver for LedgerNames {
+    fn key_of(&self, account: AccountId, region: Region, alias: &str, at: EventTime) -> Option<KeyArn> {
+        self.0.aliases().at(&(account, region, alias.into()), at)
+    }
+}
+
 /// What moves to the blocking threads and back.
 struct Core {
     store: Arc<dyn Store>,
@@ -227,7 +239,10 @@ impl Pipeline {
         clock: Arc<dyn Clock>,
         options: PipelineOptions,
     ) -> Result<Self, PipelineError> {
-        let state = recover(&*store, options.bounds, options.id_bound)?;
+        let coverage = CoverageOptions { operations: decoder.table().clone(), ..options.coverage.clone() };
+        let state = recover(&*store, options.bounds, options.id_bound, coverage)?;
+        let names = Arc::new(LedgerNames(Arc::clone(&state.ledger)));
+        let decoder = Arc::new(Decoder::clone(&decoder).with_names(names));
         let (out, batches) = mpsc::unbounded_channel();
         let permits =
             usize::try_from(options.in_flight_kib).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
@@ -301,13 +316,14 @@ impl Pipeline {
         CheckpointView(self.core.state.checkpoints.clone())
     }
 
-    /// What is known now, for as long as the pipeline lives and after it. `readers` are those of its store.
-    pub fn view(&self, readers: Readers, idle_after_seconds: u32) -> LiveView {
+    /// What is known now, for as long as the pipeline lives and after it. `readers` are those of its store; keys are
+    /// judged by `rules`.
+    pub fn view(&self, readers: Readers, rules: Arc<Rules>) -> LiveView {
         let state = &self.core.state;
         let (ledger, recent) = (Arc::clone(&state.ledger), state.recent.clone());
         let (coverage, inventory) = (state.coverage.clone(), state.inventory.clone());
         let clock = Arc::clone(&self.intake.clock);
-        LiveView::new(ledger, recent, coverage, inventory, readers, clock, idle_after_seconds)
+        LiveView::new(ledger, recent, coverage, inventory, readers, clock, rules)
     }
 
     /// Works until `stop`, then commits what has come in, writes the tables and returns the counters. Stop it after the
@@ -374,9 +390,7 @@ impl Pipeline {
         let (store, now) = (Arc::clone(&self.core.store), self.intake.clock.now_seconds());
         let due = tokio::task::spawn_blocking(move || store.due_for_retry(now, RETRY_BATCH)).await;
         let due = due.map_err(|panic| PipelineError::Panicked(panic.to_string()))??;
-        let again = |due: dormouse_store::StoredQuarantined| {
-            self.intake.decode_again(due.id, &due.message.body, &due.message.source)
-        };
+        let again = |due: dormouse_store::StoredQuarantined| self.intake.decode_again(due.id, &due.message);
         Ok(due.into_iter().map(again).collect())
     }
 
@@ -417,7 +431,7 @@ impl Pipeline {
                 (PipelineIntake::forget(id, &message.source), QuarantineOutcome::Dropped)
             }
             QuarantineAction::Retry => {
-                let again = self.intake.decode_again(id, &message.body, &message.source);
+                let again = self.intake.decode_again(id, message);
                 let still_bad = again.poison.first().and_then(|poison| poison.messages.first());
                 let refused = still_bad.map(|message| QuarantineOutcome::Refused {
                     reason: message.reason.clone(),
@@ -618,7 +632,7 @@ impl Core {
         let room = self.store.quarantine_room();
         let state = &mut self.state;
         let coverage = state.coverage.read();
-        Ok(seal(state.last_seq, now, &mut state.window, coverage.finished(), batches, room)?)
+        Ok(seal(state.last_seq, now, &mut state.window, &coverage, batches, room)?)
     }
 
     fn seal_answers(&mut self, now: EventTime, answers: Vec<Answer>) -> Result<Sealed, PipelineError> {
@@ -660,13 +674,29 @@ impl Core {
             released: &sealed.released,
         };
         let outcome = match self.store.commit(&epoch) {
-            Ok(Commit::Committed) => {
-                self.state.apply(&sealed.body).map(|()| Commit::Committed).map_err(PipelineError::from)
-            }
+            Ok(Commit::Committed) => self.apply(&sealed).map(|()| Commit::Committed),
             Ok(other) => Ok(other),
             Err(error) => Err(error.into()),
         };
         (sealed, outcome)
+    }
+
+    /// What is durable becomes visible.
+    fn apply(&mut self, sealed: &Sealed) -> Result<(), PipelineError> {
+        self.state.apply(&sealed.body)?;
+        if !sealed.released.is_empty() {
+            let unread = self.store.unread()?;
+            self.state.coverage.write().set_unread(held_back(unread));
+        } else if !sealed.quarantine.is_empty() {
+            let mut coverage = self.state.coverage.write();
+            for unread in held_back(sealed.quarantine.iter().map(Quarantined::unread).collect()) {
+                coverage.add_unread(&unread);
+            }
+        }
+        for &place in &sealed.aliases {
+            self.store.retry_at(UNRESOLVED_ALIAS, place, sealed.sealed_at)?;
+        }
+        Ok(())
     }
 
     fn prepare_fold(&mut self) -> Fold {

@@ -5,13 +5,15 @@
 
 use std::sync::Arc;
 
-use dormouse_ledger::{CellHistory, CellShift, Counting, FinishedCells, IdWindow, Record, Tally, decide};
-use dormouse_model::{Answer, Cell, EventTime};
+use dormouse_ledger::{
+    CellHistory, CellShift, Counting, Coverage, FinishedCells, IdWindow, Record, Tally, decide,
+};
+use dormouse_model::{Answer, Cell, EventTime, Place, PlaceAnswer, PlaceSaid};
 use dormouse_sources::{Acknowledge, Receipt};
 use dormouse_store::{CellCounts, Quarantined};
 
-use crate::epoch::{self, Decided, EpochError, Header, Unknown};
-use crate::intake::{Decoded, OwnedUnknown, Poison, RecordMark};
+use crate::epoch::{self, Decided, EpochError, Header, Passed, Unknown};
+use crate::intake::{Decoded, OwnedUnknown, PassedCalls, Poison, RecordMark};
 use crate::metrics::Observed;
 
 /// An epoch, ready to be committed, and whom to tell when it is.
@@ -24,6 +26,8 @@ pub(crate) struct Sealed {
     pub quarantine: Vec<Quarantined>,
     pub released: Vec<i64>,
     pub settle: Vec<Settle>,
+    /// Where aliases became known: what waits for them is to be tried again.
+    pub aliases: Vec<Place>,
 }
 
 /// What to tell a source once the epoch is durable. Dropping it gives its bytes back to the budget.
@@ -55,7 +59,7 @@ pub(crate) fn seal(
     seq: u64,
     sealed_at: EventTime,
     window: &mut IdWindow,
-    finished: &FinishedCells,
+    coverage: &Coverage,
     batches: Vec<Decoded>,
     quarantine_room: u64,
 ) -> Result<Sealed, EpochError> {
@@ -65,7 +69,15 @@ pub(crate) fn seal(
     let mut room = quarantine_room;
     for batch in &batches {
         note_source(batch, &mut room, &mut header);
-        let tally = count_batch(batch, window, finished, &mut decisions, &mut header.records, &mut observed);
+        note_returned(batch, coverage, &mut header);
+        let tally = count_batch(
+            batch,
+            window,
+            coverage.finished(),
+            &mut decisions,
+            &mut header.records,
+            &mut observed,
+        );
         header.tally = header.tally.plus(tally);
         observed.sources.push((Arc::clone(&batch.source), tally));
         for &(control, count) in &batch.controls {
@@ -76,7 +88,7 @@ pub(crate) fn seal(
                 header.received.push(*account);
             }
         }
-        header.unknowns.extend(batch.unknowns.iter().map(borrow_unknown));
+        header.unknowns.extend(batch.unknowns.iter().map(|unknown| borrow_unknown(unknown, &batch.source)));
     }
     header.floor = window.floor();
     header.decisions = &decisions;
@@ -101,6 +113,7 @@ impl Sealed {
             quarantine: Vec::new(),
             released: Vec::new(),
             settle: Vec::new(),
+            aliases: Vec::new(),
         }
     }
 
@@ -171,6 +184,35 @@ fn note_source<'a>(batch: &'a Decoded, room: &mut u64, header: &mut Header<'a>) 
     header.pipe.extend(batch.pipe.iter().cloned());
 }
 
+/// So many `ListKeys` calls of others from one place are journaled in one epoch. One of ours may be among them whose
+/// sending is journaled later.
+const MOST_STRANGERS: usize = 8;
+
+/// What came back of what was sent, and which operations passed.
+fn note_returned<'a>(batch: &'a Decoded, coverage: &Coverage, header: &mut Header<'a>) {
+    let source = &*batch.source;
+    for &(place, id, at) in &batch.returned {
+        let here = header.returned.iter().filter(|(_, known, _, _)| *known == place);
+        if coverage.expects(place, &id) || here.count() < MOST_STRANGERS {
+            header.returned.push((source, place, id, at));
+        }
+    }
+    for PassedCalls { place, operation, first, last } in &batch.passed {
+        let is_same = |known: &&mut Passed<'_>| {
+            known.source == source && known.place == *place && *known.operation == **operation
+        };
+        match header.passed.iter_mut().find(is_same) {
+            Some(known) => {
+                known.first = known.first.min(*first);
+                known.last = known.last.max(*last);
+            }
+            None => {
+                header.passed.push(Passed { source, place: *place, operation, first: *first, last: *last })
+            }
+        }
+    }
+}
+
 /// Cells whose history was read, with the evidence of what happened in them.
 pub(crate) struct History {
     pub cells: Vec<CellHistory>,
@@ -210,7 +252,14 @@ pub(crate) fn seal_answers(
 ) -> Result<Sealed, EpochError> {
     let header = Header { floor, answers, ..Header::default() };
     let body = epoch::encode(&header, &[])?;
-    Ok(Sealed::without_batches(seq, sealed_at, body))
+    let aliases = header.answers.iter().filter_map(|answer| match answer {
+        Answer::Place(PlaceAnswer { place, said: PlaceSaid::Aliases { set, .. }, .. }) if !set.is_empty() => {
+            Some(*place)
+        }
+        _ => None,
+    });
+    let aliases = aliases.collect();
+    Ok(Sealed { aliases, ..Sealed::without_batches(seq, sealed_at, body) })
 }
 
 /// Decides what of a batch counts, and returns what became of its records.
@@ -250,11 +299,16 @@ fn count_batch(
     tally
 }
 
-fn borrow_unknown(unknown: &OwnedUnknown) -> Unknown<'_> {
+fn borrow_unknown<'a>(unknown: &'a OwnedUnknown, source: &'a str) -> Unknown<'a> {
     match unknown {
-        OwnedUnknown::Operation { name, at, holds_back } => {
-            Unknown::Operation { name, at: *at, holds_back: *holds_back }
-        }
+        OwnedUnknown::Operation { name, at, holds_back, place, keys } => Unknown::Operation {
+            name,
+            at: *at,
+            holds_back: *holds_back,
+            source,
+            place: *place,
+            keys: keys.clone(),
+        },
         OwnedUnknown::Unresolved { account, region, name, at } => {
             Unknown::Unresolved { account: *account, region: *region, name, at: *at }
         }

@@ -1,6 +1,7 @@
 //! A store with a guard at its door: for tests of what stands before it when commits are refused.
 
-use dormouse_model::{Cell, EventTime};
+use dormouse_ledger::Unread;
+use dormouse_model::{Cell, EventTime, Place};
 
 use crate::{CellCounts, Commit, EachKey, Epoch, Fold, Loaded, Store, StoreError, StoredQuarantined};
 
@@ -68,5 +69,13 @@ impl<S: Store, G: Guard> Store for GuardedStore<S, G> {
 
     fn due_for_retry(&self, now: EventTime, most: usize) -> Result<Vec<StoredQuarantined>, StoreError> {
         self.inner.due_for_retry(now, most)
+    }
+
+    fn unread(&self) -> Result<Vec<Unread>, StoreError> {
+        self.inner.unread()
+    }
+
+    fn retry_at(&self, reason: &str, place: Place, at: EventTime) -> Result<(), StoreError> {
+        self.inner.retry_at(reason, place, at)
     }
 }

@@ -17,9 +17,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use dormouse_ledger::{
-    AliasName, CoverageRows, DayCounts, Delta, InventoryRows, KeyState, Rank, Register, Remembered, Tally,
+    AliasName, AliasWrites, CoverageRows, DayCounts, Delta, InventoryRows, KeyState, Rank, Remembered, Tally,
+    Unread,
 };
-use dormouse_model::{AccountId, Cell, Checkpoint, EventTime, KeyArn, Region};
+use dormouse_model::{AccountId, Cell, Checkpoint, EventTime, KeyArn, Place, Region};
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
@@ -74,8 +75,8 @@ pub struct Fold {
     pub delta: Arc<Delta>,
     /// The rows of the keys in the delta.
     pub keys: Vec<FoldedKey>,
-    /// Alias registers, to be written as they are.
-    pub aliases: Vec<(AliasName, Register<Option<KeyArn>>)>,
+    /// What was written to aliases, to be written as they are.
+    pub aliases: Vec<(AliasName, AliasWrites)>,
     /// Ids of older events need not be remembered.
     pub floor: EventTime,
     /// How many ids the window holds, so that the store can tell when most of what it keeps is waste.
@@ -218,8 +219,8 @@ pub struct Loaded {
     pub floor: EventTime,
     /// Ids of counted observations.
     pub ids: Vec<Remembered>,
-    /// Alias registers.
-    pub aliases: Vec<(AliasName, Register<Option<KeyArn>>)>,
+    /// What was written to aliases.
+    pub aliases: Vec<(AliasName, AliasWrites)>,
     /// Accounts that are received.
     pub received: Vec<AccountId>,
     /// The counters.
@@ -269,4 +270,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Quarantined messages whose time to be tried again has come.
     fn due_for_retry(&self, now: EventTime, most: usize) -> Result<Vec<StoredQuarantined>, StoreError>;
+
+    /// What the quarantine holds, summed up. All of it, whatever the reason.
+    fn unread(&self) -> Result<Vec<Unread>, StoreError>;
+
+    /// Quarantined messages of this place that were kept for this reason, and wait for another try, are due at this time.
+    fn retry_at(&self, reason: &str, place: Place, at: EventTime) -> Result<(), StoreError>;
 }

@@ -1,5 +1,6 @@
 //! Messages that could not be applied, kept whole for inspection and for another try.
 
+use dormouse_ledger::Unread;
 use dormouse_model::EventTime;
 use serde::{Deserialize, Serialize};
 
@@ -20,11 +21,31 @@ pub struct Quarantined {
     pub account: Option<String>,
     /// The record's Region, if it could be read.
     pub region: Option<String>,
+    /// The time of the earliest event in it that could not be applied, if the times of all can be read …
+    pub first_event: Option<EventTime>,
+    /// … and of the latest.
+    pub last_event: Option<EventTime>,
+    /// The ARN of the key that it is about, if it is about one alone and that can be read.
+    pub key: Option<String>,
     /// When to try again; `None` if only a person can decide.
     pub retry_at: Option<EventTime>,
     /// The whole message.
     #[serde(skip)]
     pub body: Vec<u8>,
+}
+
+impl Quarantined {
+    /// What of it is known that holds something back.
+    pub fn unread(&self) -> Unread {
+        Unread {
+            account: self.account.as_deref().and_then(|account| account.parse().ok()),
+            region: self.region.as_deref().and_then(|region| region.parse().ok()),
+            key: self.key.as_deref().and_then(|key| key.parse().ok()),
+            events: self.first_event.zip(self.last_event),
+            received: self.at,
+            reason: self.reason.as_str().into(),
+        }
+    }
 }
 
 /// A message in the quarantine.

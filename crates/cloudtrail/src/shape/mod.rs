@@ -13,6 +13,6 @@ mod wrappers;
 
 pub(crate) use lists::Some64;
 pub(crate) use outline::{ListKind, Members, Outline, first_name, leading_list, leading_records, text_of};
-pub(crate) use rare::{Named, PipeCall, S3Detail, S3Record};
+pub(crate) use rare::{AdvancedSelector, Named, PipeCall, PipeRequest, S3Detail, S3Record, Selector};
 pub(crate) use record::{KMS, Record, Request, UserIdentity};
 pub(crate) use wrappers::{Bridge, LogEvent, Notification};

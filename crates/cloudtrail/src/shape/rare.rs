@@ -1,5 +1,6 @@
 //! Shapes that are rare enough for a pass of their own.
 
+use super::lists::Some64;
 use super::object::object;
 use super::record::UserIdentity;
 use crate::text::Text;
@@ -28,11 +29,39 @@ object! {
 }
 
 object! {
-    /// Its `requestParameters`: each operation names a trail or a rule by one of them.
+    /// Its `requestParameters`: each operation names a trail or a rule by one of them, and `PutEventSelectors` says what
+    /// the trail carries.
     PipeRequest<'a> {
         b"name" => name: Text<'a>,
         b"trailName" => trail_name: Text<'a>,
         b"rule" => rule: Text<'a>,
+        b"eventSelectors" => selectors: Some64<Selector<'a>>,
+        b"advancedEventSelectors" => advanced: Some64<AdvancedSelector<'a>>,
+    }
+}
+
+object! {
+    /// An event selector of a trail.
+    Selector<'a> {
+        b"readWriteType" => read_write: Text<'a>,
+        b"includeManagementEvents" => management: Option<bool>,
+        b"excludeManagementEventSources" => excluded: Some64<Text<'a>>,
+    }
+}
+
+object! {
+    /// An advanced event selector of a trail.
+    AdvancedSelector<'a> {
+        b"fieldSelectors" => fields: Some64<FieldSelector<'a>>,
+    }
+}
+
+object! {
+    /// What a field must be; only what decides about the events of KMS.
+    FieldSelector<'a> {
+        b"field" => field: Text<'a>,
+        b"equals" => equals: Some64<Text<'a>>,
+        b"notEquals" => not_equals: Some64<Text<'a>>,
     }
 }
 

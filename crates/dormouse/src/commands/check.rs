@@ -26,7 +26,7 @@ pub(crate) fn check(config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
     say(&format!("in use    {}", table.in_use_names().join(", ")))?;
     say(&format!("idle      after {}", in_days(config.verdicts.idle_after)))?;
     say(&format!("history   {}", history(&config.history)))?;
-    for declared in &config.history.declared() {
+    for declared in &config.declared() {
         say(&format!("declared  {}", declaration(declared)))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -89,7 +89,11 @@ fn declaration(declared: &Declared) -> String {
         |names: Vec<String>, all: &str| if names.is_empty() { all.to_owned() } else { names.join(", ") };
     let accounts = list(declared.accounts.iter().map(ToString::to_string).collect(), "all accounts");
     let regions = list(declared.regions.iter().map(ToString::to_string).collect(), "all Regions");
-    format!("complete from {} until {}: {accounts} in {regions}", declared.span.from, declared.span.until)
+    let until = match declared.delay_seconds {
+        0 => declared.span.until.to_string(),
+        delay => format!("{} ago", in_days(Duration::from_secs(delay.into()))),
+    };
+    format!("complete from {} until {until}: {accounts} in {regions}", declared.span.from)
 }
 
 /// Whole days as such: "90d", not "2months 29days 2h 52m 48s".

@@ -14,14 +14,6 @@ pub(crate) mod status;
 
 use std::time::Duration;
 
-use dormouse_ledger::Judge;
-use dormouse_model::{Clock, WallClock};
-
-/// Judges keys as of now.
-pub(crate) fn judge_now(idle_after: Duration) -> Judge {
-    Judge { now: WallClock.now_seconds(), idle_after_seconds: seconds(idle_after) }
-}
-
 /// Whole seconds, as many as can be said.
 pub(crate) fn seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)

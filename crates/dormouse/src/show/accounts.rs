@@ -133,7 +133,7 @@ fn days(ranges: &[DaysDocument]) -> u32 {
 #[cfg(test)]
 mod tests {
     use dormouse_ledger::Span;
-    use dormouse_pipeline::view::HistoryDocument;
+    use dormouse_pipeline::view::{CoverageDocument, HistoryDocument};
 
     use super::super::sheet::cells;
     use super::*;
@@ -163,6 +163,7 @@ mod tests {
         };
         let region = |name: &str, received, history| RegionDocument {
             inventory: None,
+            coverage: CoverageDocument::default(),
             region: name.parse().unwrap(),
             received,
             history,

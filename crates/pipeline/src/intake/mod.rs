@@ -8,10 +8,13 @@ mod objects;
 
 use std::sync::Arc;
 
-use dormouse_cloudtrail::{Bad, BadClass, Control, Decoder, KmsRecord, Outcome, PipeRecord, PipeService};
-use dormouse_ledger::{Identity, Mark, PipeChange, Seen, Tally};
+use dormouse_cloudtrail::{
+    Bad, BadClass, Control, Decoder, KmsRecord, LeftOut, Outcome, PipeRecord, PipeService, Reason, Unresolved,
+};
+use dormouse_ledger::{Identity, LeavesOut, Mark, PipeChange, Seen, Tally};
 use dormouse_model::{
-    AccountId, Checkpoint, Clock, EventTime, Observation, Place, SourceMark, is_read_only_name,
+    AccountId, Checkpoint, Clock, EventId, EventTime, KeyArn, Kind, Observation, Place, Region, SourceMark,
+    is_read_only_name,
 };
 use dormouse_sources::objects::ObjectName;
 use dormouse_sources::{Acknowledge, Batch, Intake, Receipt};
@@ -64,6 +67,10 @@ pub(crate) struct Decoded {
     pub received: Vec<AccountId>,
     /// What arrived from which place.
     pub seen: Vec<(Place, Seen)>,
+    /// `ListKeys` calls that came back: from which place, the request's id, the event's time.
+    pub returned: Vec<(Place, [u8; 16], EventTime)>,
+    /// In-use operations of which successful calls arrived.
+    pub passed: Vec<PassedCalls>,
     /// Changes of what delivers events.
     pub pipe: Vec<(Place, PipeChange)>,
     pub unknowns: Vec<OwnedUnknown>,
@@ -122,9 +129,17 @@ pub(crate) struct RecordMark {
     pub place: Option<Place>,
 }
 
+/// Successful calls of one in-use operation that were logged in one place.
+pub(crate) struct PassedCalls {
+    pub place: Place,
+    pub operation: Box<str>,
+    pub first: EventTime,
+    pub last: EventTime,
+}
+
 /// An [`epoch::Unknown`] that outlives its message.
 pub(crate) enum OwnedUnknown {
-    Operation { name: String, at: EventTime, holds_back: bool },
+    Operation { name: String, at: EventTime, holds_back: bool, place: Option<Place>, keys: Vec<KeyArn> },
     Unresolved { account: Option<AccountId>, region: Option<&'static str>, name: String, at: EventTime },
 }
 
@@ -138,6 +153,8 @@ impl Decoded {
             tally: Tally::default(),
             received: Vec::new(),
             seen: Vec::new(),
+            returned: Vec::new(),
+            passed: Vec::new(),
             pipe: Vec::new(),
             unknowns: Vec::new(),
             controls: Vec::new(),
@@ -152,7 +169,8 @@ impl Decoded {
         }
     }
 
-    pub(crate) fn add_kms(&mut self, record: &KmsRecord<'_>) {
+    /// Returns why the record has to be kept, too, if it does.
+    fn add_kms(&mut self, record: &KmsRecord<'_>) -> Option<FirstBad> {
         self.tally.read += 1;
         self.tally.kms += 1;
         if let Some(account) = record.recipient
@@ -160,23 +178,61 @@ impl Decoded {
         {
             self.received.push(account);
         }
-        if let (Some(account), Some(region)) = (record.recipient, record.region) {
-            self.note_seen(Place { account, region }, record.time);
+        let place = record.recipient.zip(record.region).map(|(account, region)| Place { account, region });
+        if let Some(place) = place {
+            self.note_seen(place, record.time);
+            self.note_passed(place, record);
         }
         if record.unknown_operation {
             let holds_back = record.succeeded && !is_read_only_name(record.operation);
             let name = record.operation.to_owned();
-            self.unknowns.push(OwnedUnknown::Operation { name, at: record.time, holds_back });
+            let keys = record.keys.clone();
+            self.unknowns.push(OwnedUnknown::Operation { name, at: record.time, holds_back, place, keys });
         }
         for unresolved in &record.unresolved {
             self.unknowns.push(OwnedUnknown::Unresolved {
                 account: unresolved.account,
-                region: unresolved.region.map(dormouse_model::Region::name),
+                region: unresolved.region.map(Region::name),
                 name: unresolved.text.to_owned(),
                 at: record.time,
             });
         }
         self.add_observations(&record.observations);
+        let unresolved = FirstBad::of_unresolved(record);
+        self.tally.quarantined += u64::from(unresolved.is_some() && record.observations.is_empty());
+        unresolved
+    }
+
+    /// What a successful call shows of what delivers events.
+    fn note_passed(&mut self, place: Place, record: &KmsRecord<'_>) {
+        if !record.succeeded {
+            return;
+        }
+        if record.operation == "ListKeys" {
+            if let Some(EventId::Uuid(id)) = record.request_id.map(EventId::from) {
+                self.returned.push((place, id, record.time));
+            }
+            return;
+        }
+        let is_use = record.observations.iter().any(|observation| observation.kind == Kind::Use)
+            || record.unresolved.iter().any(|unresolved| unresolved.kind == Kind::Use);
+        if !is_use {
+            return;
+        }
+        let is_same =
+            |known: &&mut PassedCalls| known.place == place && *known.operation == *record.operation;
+        match self.passed.iter_mut().rev().find(is_same) {
+            Some(known) => {
+                known.first = known.first.min(record.time);
+                known.last = known.last.max(record.time);
+            }
+            None => self.passed.push(PassedCalls {
+                place,
+                operation: record.operation.into(),
+                first: record.time,
+                last: record.time,
+            }),
+        }
     }
 
     /// Most batches come from few places, and neighbours from the same one.
@@ -204,6 +260,11 @@ impl Decoded {
             principal: record.principal.map(Box::from),
             subject: record.subject.map(Box::from),
             error_code: record.error_code.map(Box::from),
+            leaves_out: match record.left_out {
+                None => LeavesOut::Nothing,
+                Some(LeftOut::Kms) => LeavesOut::Kms,
+                Some(LeftOut::Reads) => LeavesOut::Reads,
+            },
         };
         self.pipe.push((Place { account, region }, change));
     }
@@ -253,12 +314,21 @@ struct FirstBad {
     reason: String,
     detail: String,
     event_id: Option<String>,
-    account: Option<String>,
-    region: Option<String>,
+    /// Where all of it was logged, as far as that is the same of all.
+    account: Option<AccountId>,
+    region: Option<Region>,
+    key: Option<KeyArn>,
+    /// The times of the first and the last, if they are known of all.
+    events: Option<(EventTime, EventTime)>,
     /// When all that only came too early is due; `None` if nothing did.
     due: Option<EventTime>,
+    /// Some of it waits for an alias to become known.
+    waits: bool,
     more: usize,
 }
+
+/// After how many seconds a message that waits for an alias is tried again, from the first time to the longest.
+const ALIAS_WAITS: (u32, u32) = (5 * 60, 24 * 3_600);
 
 impl FirstBad {
     fn of(bad: &Bad<'_>) -> Self {
@@ -266,20 +336,57 @@ impl FirstBad {
             reason: bad.reason.code().to_owned(),
             detail: bad.reason.to_string(),
             event_id: bad.event_id.map(str::to_owned),
-            account: bad.account.map(|account| account.to_string()),
-            region: bad.region.map(|region| region.to_string()),
+            account: bad.account,
+            region: bad.region,
+            key: bad.key,
+            events: bad.time.map(|time| (time, time)),
             due: due_of(bad),
+            waits: false,
             more: 0,
         }
     }
 
-    fn add(&mut self, bad: &Bad<'_>) {
-        self.more += 1;
-        self.due = self.due.max(due_of(bad));
+    /// For a successful use of a key that is named only by something that stands for none; `None` if it is none.
+    fn of_unresolved(record: &KmsRecord<'_>) -> Option<Self> {
+        let mut names = record.unresolved.iter().filter(|name| record.succeeded && name.kind == Kind::Use);
+        let first = names.next()?;
+        let reason = Reason::unresolved(first.text);
+        let one = |name: &Unresolved<'_>| Self {
+            reason: reason.code().to_owned(),
+            detail: reason.to_string(),
+            event_id: Some(record.event_id.to_owned()),
+            account: name.account,
+            region: name.region,
+            key: None,
+            events: Some((record.time, record.time)),
+            due: None,
+            waits: name.text.contains("alias/"),
+            more: 0,
+        };
+        Some(names.fold(one(first), |mut whole, name| {
+            whole.join(&one(name));
+            whole.more -= 1;
+            whole
+        }))
     }
 
-    fn into_message(self, body: &[u8], source: &str, now: EventTime, hold_seconds: u32) -> Quarantined {
-        let retry_at = self.due.filter(|due| due.seconds_since(now) <= hold_seconds);
+    /// Takes the next of the same message.
+    fn join(&mut self, next: &Self) {
+        self.more += 1 + next.more;
+        self.due = self.due.max(next.due);
+        self.waits |= next.waits;
+        self.account = self.account.filter(|_| self.account == next.account);
+        self.region = self.region.filter(|_| self.region == next.region);
+        self.key = self.key.filter(|_| self.key == next.key);
+        let join = |(one, other): (Times, Times)| (one.0.min(other.0), one.1.max(other.1));
+        self.events = self.events.zip(next.events).map(join);
+    }
+
+    /// As it is kept.
+    fn into_message(self, body: &[u8], source: &str, now: EventTime, hold: Hold) -> Quarantined {
+        let due = self.due.filter(|due| due.seconds_since(now) <= hold.future_seconds);
+        let alias = self.waits.then(|| now.plus(hold.waited_seconds.clamp(ALIAS_WAITS.0, ALIAS_WAITS.1)));
+        let retry_at = [due, alias].into_iter().flatten().min();
         let detail = if self.more == 0 {
             self.detail
         } else {
@@ -291,12 +398,27 @@ impl FirstBad {
             reason: self.reason,
             detail,
             event_id: self.event_id,
-            account: self.account,
-            region: self.region,
+            account: self.account.map(|account| account.to_string()),
+            region: self.region.map(|region| region.to_string()),
+            first_event: self.events.map(|(first, _)| first),
+            last_event: self.events.map(|(_, last)| last),
+            key: self.key.map(|key| key.to_string()),
             retry_at,
             body: body.to_owned(),
         }
     }
+}
+
+/// The first and the last.
+type Times = (EventTime, EventTime);
+
+/// How long a message may be held.
+#[derive(Clone, Copy, Debug)]
+struct Hold {
+    /// An event that is ahead of the clock by no more than this is tried again when its time has come.
+    future_seconds: u32,
+    /// So long ago the message came for the first time.
+    waited_seconds: u32,
 }
 
 fn due_of(bad: &Bad<'_>) -> Option<EventTime> {
@@ -306,10 +428,19 @@ fn due_of(bad: &Bad<'_>) -> Option<EventTime> {
     }
 }
 
+/// Takes one more thing that could not be applied.
+fn join(first: &mut Option<FirstBad>, next: Option<FirstBad>) {
+    match (first, next) {
+        (Some(first), Some(next)) => first.join(&next),
+        (none @ None, next) => *none = next,
+        (Some(_), None) => {}
+    }
+}
+
 impl PipelineIntake {
     /// Decodes one message into `decoded`; what could not be applied comes back for the quarantine, what is announced to be
     /// fetched.
-    fn decode(&self, body: &[u8], source: &str, decoded: &mut Decoded) -> Found {
+    fn decode(&self, body: &[u8], source: &str, waited_seconds: u32, decoded: &mut Decoded) -> Found {
         let now = self.clock.now_seconds();
         let mut first_bad: Option<FirstBad> = None;
         let mut announced = Vec::new();
@@ -318,17 +449,15 @@ impl PipelineIntake {
             Outcome::Pipe(record) => decoded.add_pipe(record),
             Outcome::Announced(object) => announced.push(objects::name_of(&object)),
             Outcome::Control(control) => decoded.add_control(control),
-            Outcome::Kms(record) => decoded.add_kms(record),
+            Outcome::Kms(record) => join(&mut first_bad, decoded.add_kms(record)),
             Outcome::Direct(observation) => decoded.add_direct(observation),
             Outcome::Bad(bad) => {
                 decoded.count_bad(&bad);
-                match &mut first_bad {
-                    Some(first) => first.add(&bad),
-                    none => *none = Some(FirstBad::of(&bad)),
-                }
+                join(&mut first_bad, Some(FirstBad::of(&bad)));
             }
         });
-        let bad = first_bad.map(|bad| bad.into_message(body, source, now, self.future_hold_seconds));
+        let hold = Hold { future_seconds: self.future_hold_seconds, waited_seconds };
+        let bad = first_bad.map(|bad| bad.into_message(body, source, now, hold));
         announced.sort_unstable();
         announced.dedup();
         Found { bad, objects: announced }
@@ -340,7 +469,7 @@ impl PipelineIntake {
         let mut announcements = Vec::new();
         let mut decoded = Decoded::new(Arc::clone(&batch.source), Arc::clone(&batch.acks));
         for message in &mut batch.messages {
-            let Found { mut bad, objects } = self.decode(&message.body, &batch.source, &mut decoded);
+            let Found { mut bad, objects } = self.decode(&message.body, &batch.source, 0, &mut decoded);
             let receipt = message.receipt;
             if can_fetch && !objects.is_empty() {
                 let body = std::mem::take(&mut message.body);
@@ -373,12 +502,19 @@ impl PipelineIntake {
     }
 
     /// Decodes a message from the quarantine once more. Its records were counted when it first came.
-    pub(crate) fn decode_again(&self, id: i64, body: &[u8], source: &str) -> Decoded {
-        let mut decoded = Decoded::new(source.into(), Arc::new(NobodyToTell));
-        let Found { bad, objects } = self.decode(body, source, &mut decoded);
+    pub(crate) fn decode_again(&self, id: i64, message: &Quarantined) -> Decoded {
+        let Quarantined { body, source, at, .. } = message;
+        let mut decoded = Decoded::new(source.as_str().into(), Arc::new(NobodyToTell));
+        let waited = self.clock.now_seconds().seconds_since(*at);
+        let Found { bad, objects } = self.decode(body, source, waited, &mut decoded);
         let unfetched = (!objects.is_empty()).then(|| self.not_configured(body, &objects, source));
         if let Some(message) = unfetched.or(bad) {
             decoded.poison.push(Poison::whole(message, None, false));
+        }
+        if !decoded.poison.is_empty() {
+            // What can be told of it was told when it first came.
+            decoded.seen.clear();
+            decoded.unknowns.clear();
         }
         decoded.tally = Tally::default();
         decoded.retried = Some(id);

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use dormouse_aws::Backoff;
 use dormouse_cloudtrail::files::{FileLimits, FileReport, Piece, Problem, Visit, visit_records};
-use dormouse_cloudtrail::{Announced, Bad, Decoder, Outcome, TrailKey, TrailKeyKind};
+use dormouse_cloudtrail::{Announced, Decoder, Outcome, TrailKey, TrailKeyKind};
 use dormouse_ledger::Mark;
 use dormouse_model::EventTime;
 use dormouse_sources::health::{Monitor, Work};
@@ -43,7 +43,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{Decoded, FirstBad, OnPoison, PipelineIntake, Poison};
+use super::{Decoded, FirstBad, Hold, OnPoison, PipelineIntake, Poison};
 use crate::control::QuarantineOutcome;
 
 /// A part is handed over when it has so many observations, or as many of anything else …
@@ -243,6 +243,9 @@ impl PipelineIntake {
             event_id: None,
             account: None,
             region: None,
+            first_event: None,
+            last_event: None,
+            key: None,
             retry_at: None,
             body: body.to_owned(),
         }
@@ -303,7 +306,8 @@ impl PipelineIntake {
         let source: Arc<str> = kept.source.as_str().into();
         let acks: Arc<dyn Acknowledge> = Arc::new(super::NobodyToTell);
         let mut rest = Decoded::new(Arc::clone(&source), Arc::clone(&acks));
-        let found = self.decode(&kept.body, &source, &mut rest);
+        let waited = self.clock.now_seconds().seconds_since(kept.at);
+        let found = self.decode(&kept.body, &source, waited, &mut rest);
         if found.objects.is_empty() {
             return None;
         }
@@ -756,7 +760,14 @@ impl ObjectVisitor {
         match outcome {
             Outcome::Other => part.tally.read += 1,
             Outcome::Pipe(record) => part.add_pipe(record),
-            Outcome::Kms(record) => part.add_kms(record),
+            Outcome::Kms(record) => {
+                if let Some(bad) = part.add_kms(record) {
+                    let hold = Hold { future_seconds: self.errand.hold_seconds, waited_seconds: 0 };
+                    let (object, now, source) = (&self.object, self.now, &part.source);
+                    let bytes = record.excerpt.len();
+                    records.add(|| bad_record(bad, record.excerpt, object, source, now, hold), bytes);
+                }
+            }
             Outcome::Direct(observation) => part.add_direct(observation),
             Outcome::Control(_) => {}
             Outcome::Announced(announced) => {
@@ -765,9 +776,10 @@ impl ObjectVisitor {
             Outcome::Bad(bad) => {
                 part.count_bad(&bad);
                 self.errand.stats.bad_records.add(1);
-                let hold = self.errand.hold_seconds;
+                let hold = Hold { future_seconds: self.errand.hold_seconds, waited_seconds: 0 };
                 let (object, now, source) = (&self.object, self.now, &part.source);
-                records.add(|| bad_record(&bad, object, source, now, hold), bad.excerpt.len());
+                let message = || bad_record(FirstBad::of(&bad), bad.excerpt, object, source, now, hold);
+                records.add(message, bad.excerpt.len());
             }
         }
     }
@@ -786,8 +798,15 @@ impl ObjectVisitor {
     }
 }
 
-fn bad_record(bad: &Bad<'_>, object: &ObjectName, source: &str, now: EventTime, hold: u32) -> Quarantined {
-    let mut message = FirstBad::of(bad).into_message(bad.excerpt, source, now, hold);
+fn bad_record(
+    bad: FirstBad,
+    record: &[u8],
+    object: &ObjectName,
+    source: &str,
+    now: EventTime,
+    hold: Hold,
+) -> Quarantined {
+    let mut message = bad.into_message(record, source, now, hold);
     message.detail = format!("{}; a record in {object}", message.detail);
     message
 }

@@ -9,6 +9,8 @@ use dormouse_ledger::{
 use dormouse_model::{AccountId, DeadLetters, EventTime, Place, Region};
 use serde::{Deserialize, Serialize};
 
+use super::CoverageDocument;
+
 /// All accounts that anything is known of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountsDocument {
@@ -50,6 +52,8 @@ pub struct RegionDocument {
     pub inventory: Option<PlaceInventory>,
     /// What arrived from it, by source.
     pub received: Vec<ReceivedDocument>,
+    /// What can be claimed about it.
+    pub coverage: CoverageDocument,
     /// What was read of its history.
     pub history: HistoryDocument,
     /// The latest changes of what delivers its events: trails and rules.
@@ -102,7 +106,8 @@ pub struct CoveredDocument {
     pub from: EventTime,
     /// The first second behind it.
     pub until: EventTime,
-    /// `digests`: the trail's digest files show that no log file is missing. `declared`: the configuration says so.
+    /// `heartbeats`: calls of ours came back as events. `digests`: the trail's digest files show that no log file is
+    /// missing. `declared`: the configuration says so.
     pub by: String,
 }
 
@@ -129,6 +134,7 @@ pub(super) fn accounts(
     coverage: &Coverage,
     inventory: &Inventory,
     declared: &[Declared],
+    now: EventTime,
 ) -> AccountsDocument {
     let mut places: BTreeMap<Place, &PlaceCoverage> = coverage.places().collect();
     // What is declared concerns places of which nothing has come, too, if it names them.
@@ -156,6 +162,7 @@ pub(super) fn accounts(
             region: place.region,
             inventory: inventory.place(place).cloned(),
             received: received(coverage, known),
+            coverage: super::coverage::coverage(coverage, place, declared, now),
             history: history(place, known, declared),
             pipe_changes: known.pipe.clone(),
         };

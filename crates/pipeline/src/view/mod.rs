@@ -5,6 +5,7 @@
 //! that another process may be writing, or nobody: the tables, and the journal's tail on top.
 
 mod accounts;
+mod coverage;
 mod documents;
 mod history;
 mod live;
@@ -14,6 +15,7 @@ pub use accounts::{
     AccountDocument, AccountsDocument, CoveredDocument, DaysDocument, HistoryDocument, ReceivedDocument,
     RegionDocument, SourceReceivedDocument,
 };
+pub use coverage::CoverageDocument;
 pub use documents::{
     DayDocument, KeyDetails, KeysPage, PrincipalDocument, QuarantineDocument, RecordsDocument, StatusDocument,
 };

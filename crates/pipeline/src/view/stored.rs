@@ -1,12 +1,14 @@
 //! What is known, read from a store that another process may be writing: the tables, and the journal's tail on top.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use dormouse_ledger::query::{KeyQuery, select};
 use dormouse_ledger::{
-    Bounds, Coverage, Declared, Delta, Evidence, Inventory, Judge, KeyDocument, KeyState, Ledger, Source,
+    Bounds, Coverage, Declared, Delta, Evidence, Inventory, Judge, KeyDocument, KeyState, Ledger, Rules,
+    Source,
 };
-use dormouse_model::KeyArn;
+use dormouse_model::{EventTime, KeyArn};
 use dormouse_store::{Reader, StoredQuarantined, Totals};
 
 use super::{
@@ -15,6 +17,7 @@ use super::{
 };
 use crate::apply::{Targets, apply};
 use crate::checkpoints::Checkpoints;
+use crate::recover::held_back;
 use crate::run::PipelineError;
 
 /// A store as it was at one moment.
@@ -24,9 +27,9 @@ pub struct StoreView {
     /// The counters.
     pub totals: Totals,
     /// What was received, and what history proves.
-    pub coverage: Coverage,
+    pub coverage: Arc<Coverage>,
     /// What was heard of accounts and their Regions.
-    pub inventory: Inventory,
+    pub inventory: Arc<Inventory>,
     /// The quarantine and the history of single keys are read on demand.
     reader: Reader,
     /// What the tables lack.
@@ -41,8 +44,8 @@ pub fn read_store(path: &Path) -> Result<StoreView, PipelineError> {
     let ledger = Ledger::new(Bounds { tried_keys: usize::MAX });
     reader.keys(&mut |key, state| ledger.restore(key, state))?;
     ledger.restore_unattributed(loaded.totals.unattributed_attempts);
-    for (name, register) in loaded.aliases {
-        ledger.aliases().merge(name, register);
+    for (name, writes) in loaded.aliases {
+        ledger.aliases().restore(name, writes);
     }
     for account in loaded.received {
         ledger.note_received(account);
@@ -67,24 +70,35 @@ pub fn read_store(path: &Path) -> Result<StoreView, PipelineError> {
         }
     })?;
     outcome?;
+    coverage.set_unread(held_back(reader.unread()?));
     totals.tally = totals.tally.plus(tail.tally);
     totals.unattributed_attempts = ledger.unattributed_attempts();
+    let (coverage, inventory) = (Arc::new(coverage), Arc::new(inventory));
     Ok(StoreView { ledger, totals, coverage, inventory, reader, tail })
 }
 
 impl StoreView {
+    /// Judges keys as of `now`, by `rules`.
+    pub fn judge(&self, now: EventTime, rules: Arc<Rules>) -> Judge {
+        Judge::new(now, rules, Arc::new((Arc::clone(&self.coverage), Arc::clone(&self.inventory))))
+    }
+
     /// The keys that a question is about, from the first on, at most so many.
-    pub fn keys(&self, query: &KeyQuery, most: usize, judge: Judge) -> KeysPage {
+    pub fn keys(&self, query: &KeyQuery, most: usize, judge: &Judge) -> KeysPage {
         let selection = select(&self.ledger, query, judge);
         let keys = self.ledger.keys_in_rows(selection.rows(0, most));
-        let document = |key| {
-            self.ledger.with(key, |state| KeyDocument::new(key, state, &self.ledger, Source::Stream, judge))
-        };
-        KeysPage { keys: keys.into_iter().filter_map(document).collect(), total: selection.len(), next: None }
+        let keys = keys.into_iter().filter_map(|key| self.document(key, judge)).collect();
+        KeysPage { keys, total: selection.len(), next: None }
+    }
+
+    /// A key as all surfaces show it; `None` if no such key is known.
+    pub fn document(&self, key: KeyArn, judge: &Judge) -> Option<KeyDocument> {
+        let state = self.ledger.get(key).filter(KeyState::exists)?;
+        Some(KeyDocument::new(key, &state, &self.ledger, Source::Stream, judge))
     }
 
     /// A key with its history; `None` if no such key is known.
-    pub fn details(&self, key: KeyArn, judge: Judge) -> Result<Option<KeyDetails>, PipelineError> {
+    pub fn details(&self, key: KeyArn, judge: &Judge) -> Result<Option<KeyDetails>, PipelineError> {
         let Some(state) = self.ledger.get(key).filter(KeyState::exists) else {
             return Ok(None);
         };
@@ -101,9 +115,9 @@ impl StoreView {
         self.ledger.with(key, |state| self.ledger.counts_of(key, state).attempts)
     }
 
-    /// What is known of accounts and Regions. What the configuration declares complete is told as such.
-    pub fn accounts(&self, declared: &[Declared]) -> AccountsDocument {
-        accounts::accounts(&self.coverage, &self.inventory, declared)
+    /// What is known of accounts and Regions as of `now`. What the configuration declares complete is told as such.
+    pub fn accounts(&self, declared: &[Declared], now: EventTime) -> AccountsDocument {
+        accounts::accounts(&self.coverage, &self.inventory, declared, now)
     }
 
     /// The counters.

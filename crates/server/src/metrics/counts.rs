@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dormouse_ledger::{Order, Registers, VerdictKind};
+use dormouse_ledger::{KeyState, Order, Rank, Registers, VerdictKind};
 use dormouse_model::{AccountId, LifecycleState, Region};
 use dormouse_pipeline::LiveView;
 use dormouse_pipeline::view::{AccountDocument, AccountsDocument, QuarantineDocument};
@@ -142,9 +142,19 @@ fn count_keys(view: &LiveView, order: &Order) -> HashMap<Place, HashMap<Kind, u6
     for chunk in entries.chunks(CHUNK) {
         let keys = ledger.keys_in_rows(chunk.iter().map(|&(row, _)| row));
         for (key, &(_, last_use)) in keys.into_iter().zip(chunk) {
-            let state = ledger.with(key, |state| state.registers().and_then(Registers::state)).flatten();
+            let known_kind = judge.kind_by_last_use(last_use);
+            let look = |state: &KeyState<Rank>| match known_kind {
+                Some(_) => (state.registers().and_then(Registers::state), None),
+                None => (
+                    state.registers().and_then(Registers::state),
+                    Some(judge.case(key, state, ledger.aliases())),
+                ),
+            };
+            let Some((state, case)) = ledger.with(key, look) else { continue };
+            // The key is no longer locked when it is judged.
+            let kind = known_kind.or_else(|| case.map(|case| judge.kind(&case)));
             let kinds = places.entry((key.account(), key.region())).or_default();
-            *kinds.entry((state, judge.kind(last_use))).or_default() += 1;
+            *kinds.entry((state, kind.unwrap_or(VerdictKind::Unknown))).or_default() += 1;
         }
     }
     places
@@ -191,7 +201,7 @@ fn row(account: String, region: String, (state, verdict): Kind, keys: u64) -> Ro
 }
 
 fn count_idle(view: &LiveView, order: &Order) -> Vec<Row> {
-    let now = view.judge().now;
+    let now = view.judge().now();
     let count = |keys: usize| number(u64::try_from(keys).unwrap_or(u64::MAX));
     let mut rows: Vec<Row> = Vec::new();
     for (name, days) in IDLE_AGES {
@@ -248,7 +258,7 @@ fn received(known: &AccountsDocument) -> Vec<Row> {
 mod tests {
     use dormouse_ledger::Span;
     use dormouse_model::EventTime;
-    use dormouse_pipeline::view::{HistoryDocument, ReceivedDocument, RegionDocument};
+    use dormouse_pipeline::view::{CoverageDocument, HistoryDocument, ReceivedDocument, RegionDocument};
 
     use super::*;
 
@@ -260,6 +270,7 @@ mod tests {
                 inventory: None,
                 regions: vec![RegionDocument {
                     inventory: None,
+                    coverage: CoverageDocument::default(),
                     region: "eu-west-1".parse().unwrap(),
                     received: vec![ReceivedDocument {
                         source: "bus".into(),

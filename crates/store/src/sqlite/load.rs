@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 use std::path::Path;
 use std::thread::available_parallelism;
 
-use dormouse_ledger::{AliasName, KeyState, Rank, Register};
+use dormouse_ledger::{AliasName, AliasWrites, KeyState, Rank};
 use dormouse_model::{AccountId, EventTime, KeyArn};
 use rusqlite::{Connection, OptionalExtension};
 
@@ -102,7 +102,7 @@ fn received(connection: &Connection) -> rusqlite::Result<Vec<AccountId>> {
     accounts.filter_map(Result::transpose).collect()
 }
 
-fn aliases(connection: &Connection) -> rusqlite::Result<Vec<(AliasName, Register<Option<KeyArn>>)>> {
+fn aliases(connection: &Connection) -> rusqlite::Result<Vec<(AliasName, AliasWrites)>> {
     let mut statement = connection.prepare("SELECT account, region, name, register FROM aliases")?;
     let mut rows = statement.query([])?;
     let mut aliases = Vec::new();

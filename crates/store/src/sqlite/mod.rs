@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dormouse_model::{Cell, EventTime};
+use dormouse_ledger::Unread;
+use dormouse_model::{Cell, EventTime, Place};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 pub use reader::{History, Reader, StoredChange, StoredDay, StoredUser};
@@ -179,6 +180,14 @@ impl Store for SqliteStore {
 
     fn due_for_retry(&self, now: EventTime, most: usize) -> Result<Vec<StoredQuarantined>, StoreError> {
         quarantine::due(&self.connection(), now, most).map_err(|error| self.explain(&error))
+    }
+
+    fn unread(&self) -> Result<Vec<Unread>, StoreError> {
+        quarantine::unread(&self.connection()).map_err(|error| self.explain(&error))
+    }
+
+    fn retry_at(&self, reason: &str, place: Place, at: EventTime) -> Result<(), StoreError> {
+        quarantine::retry_at(&self.connection(), reason, place, at).map_err(|error| self.explain(&error))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The quarantine's table. The same message received again is one row that counts.
 
-use dormouse_model::EventTime;
+use dormouse_ledger::Unread;
+use dormouse_model::{EventTime, Place};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -10,16 +11,31 @@ use crate::{Quarantined, StoredQuarantined};
 pub(super) fn keep(transaction: &Transaction<'_>, message: &Quarantined) -> rusqlite::Result<u64> {
     let digest = xxh3_128(&message.body).to_be_bytes();
     let again =
-        "UPDATE quarantine SET seen = seen + 1, last = max(last, ?2), retry_at = ?3, reason = ?4, detail = ?5
+        "UPDATE quarantine SET seen = seen + 1, last = max(last, ?2), retry_at = ?3, reason = ?4, detail = ?5,
+                                account = ?6, region = ?7, first_event = ?8, last_event = ?9, key = ?10
                  WHERE digest = ?1";
     let retry_at = message.retry_at.map(EventTime::seconds);
-    let known = params![digest, message.at.seconds(), retry_at, message.reason, message.detail];
+    let [first_event, last_event] =
+        [message.first_event, message.last_event].map(|time| time.map(EventTime::seconds));
+    let known = params![
+        digest,
+        message.at.seconds(),
+        retry_at,
+        message.reason,
+        message.detail,
+        message.account,
+        message.region,
+        first_event,
+        last_event,
+        message.key,
+    ];
     if transaction.prepare_cached(again)?.execute(known)? == 1 {
         return Ok(0);
     }
     let new = "INSERT INTO quarantine
-               (digest, source, at, last, seen, reason, detail, event_id, account, region, retry_at, body)
-               VALUES (?1, ?2, ?3, ?3, 1, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+               (digest, source, at, last, seen, reason, detail, event_id, account, region, retry_at, body, first_event, last_event,
+                key)
+               VALUES (?1, ?2, ?3, ?3, 1, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
     transaction.prepare_cached(new)?.execute(params![
         digest,
         message.source,
@@ -31,6 +47,9 @@ pub(super) fn keep(transaction: &Transaction<'_>, message: &Quarantined) -> rusq
         message.region,
         retry_at,
         message.body,
+        first_event,
+        last_event,
+        message.key,
     ])?;
     Ok(message.body.len() as u64)
 }
@@ -49,7 +68,8 @@ pub(super) fn total_bytes(connection: &Connection) -> rusqlite::Result<u64> {
 }
 
 const COLUMNS: &str =
-    "id, source, at, last, seen, reason, detail, event_id, account, region, retry_at, length(body)";
+    "id, source, at, last, seen, reason, detail, event_id, account, region, retry_at, length(body), first_event,
+     last_event, key";
 
 /// Messages whose time to be tried again has come, the longest waiting first.
 pub(super) fn due(
@@ -82,6 +102,66 @@ pub(super) fn list(
     statement.query_map(params![after, most], from_row)?.collect()
 }
 
+/// So many groups are read one by one; what is beyond them holds for all accounts and Regions.
+const MOST_GROUPS: i64 = 20_000;
+
+/// What the messages hold that was not applied, those of the same key or place, reason and hour together.
+pub(super) fn unread(connection: &Connection) -> rusqlite::Result<Vec<Unread>> {
+    let sql = "SELECT account, region, key, reason, min(first_event), max(last_event), max(last),
+                      count(*) = count(first_event) AND count(*) = count(last_event)
+               FROM quarantine GROUP BY account, region, key, reason, first_event / 3600 LIMIT ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([MOST_GROUPS + 1])?;
+    let mut unread: Vec<Unread> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let text = |column: usize| row.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from);
+        let knows_times: bool = row.get(7)?;
+        unread.push(Unread {
+            account: text(0)?.and_then(|account| account.parse().ok()),
+            region: text(1)?.and_then(|region| region.parse().ok()),
+            key: text(2)?.and_then(|key| key.parse().ok()),
+            events: time_at(row, 4)?.zip(time_at(row, 5)?).filter(|_| knows_times),
+            received: time_at(row, 6)?.unwrap_or_default(),
+            reason: row.get(3)?,
+        });
+    }
+    if let Ok(most) = usize::try_from(MOST_GROUPS)
+        && unread.len() > most
+    {
+        let sql = "SELECT max(last) FROM quarantine";
+        let received: u32 = connection.query_row(sql, [], |row| row.get(0))?;
+        let received = EventTime::from_seconds(received);
+        let reason = "and more";
+        unread.push(Unread {
+            account: None,
+            region: None,
+            key: None,
+            events: None,
+            received,
+            reason: reason.into(),
+        });
+    }
+    Ok(unread)
+}
+
+/// Messages of this place that were kept for this reason are to be tried again at this time.
+pub(super) fn retry_at(
+    connection: &Connection,
+    reason: &str,
+    place: Place,
+    at: EventTime,
+) -> rusqlite::Result<()> {
+    let sql = "UPDATE quarantine SET retry_at = ?4
+               WHERE reason = ?1 AND account = ?2 AND region = ?3 AND retry_at > ?4";
+    let place = (place.account.to_string(), place.region.name());
+    connection.prepare_cached(sql)?.execute(params![reason, place.0, place.1, at.seconds()])?;
+    Ok(())
+}
+
+fn time_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<EventTime>> {
+    Ok(row.get::<_, Option<u32>>(column)?.map(EventTime::from_seconds))
+}
+
 fn from_row(row: &Row<'_>) -> rusqlite::Result<StoredQuarantined> {
     let message = Quarantined {
         source: row.get(1)?,
@@ -91,8 +171,11 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<StoredQuarantined> {
         event_id: row.get(7)?,
         account: row.get(8)?,
         region: row.get(9)?,
-        retry_at: row.get::<_, Option<u32>>(10)?.map(EventTime::from_seconds),
-        body: row.get(12)?,
+        retry_at: time_at(row, 10)?,
+        first_event: time_at(row, 12)?,
+        last_event: time_at(row, 13)?,
+        key: row.get(14)?,
+        body: row.get(15)?,
     };
     Ok(StoredQuarantined {
         id: row.get(0)?,

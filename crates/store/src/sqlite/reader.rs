@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dormouse_ledger::{DayCounts, Evidence, KeyState};
+use dormouse_ledger::{DayCounts, Evidence, KeyState, Unread};
 use dormouse_model::{EventTime, KeyArn};
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
@@ -140,6 +140,11 @@ impl Reader {
     /// The quarantined message with this number.
     pub fn quarantined(&self, id: i64) -> Result<Option<StoredQuarantined>, StoreError> {
         quarantine::one(&self.connection, id).map_err(|error| self.explain(&error))
+    }
+
+    /// What the quarantine holds, summed up. All of it, whatever the reason.
+    pub fn unread(&self) -> Result<Vec<Unread>, StoreError> {
+        quarantine::unread(&self.connection).map_err(|error| self.explain(&error))
     }
 
     /// How many messages are in the quarantine, and their bytes.

@@ -150,6 +150,13 @@ const FORMAT_3: &str = "
     CREATE TABLE inventory (
         account TEXT NOT NULL, region TEXT NOT NULL, known TEXT NOT NULL, PRIMARY KEY (account, region)
     ) STRICT, WITHOUT ROWID;
+
+    -- Which events a quarantined message holds that were not applied, as far as that can be read; they are looked at all
+    -- together, without the bodies.
+    ALTER TABLE quarantine ADD COLUMN first_event INTEGER;
+    ALTER TABLE quarantine ADD COLUMN last_event INTEGER;
+    ALTER TABLE quarantine ADD COLUMN key TEXT;
+    CREATE INDEX quarantine_events ON quarantine (account, region, key, reason, first_event, last_event, last);
 ";
 
 /// Brings an empty or older file to the current format.

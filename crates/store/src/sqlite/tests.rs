@@ -46,6 +46,9 @@ fn message(body: &str) -> Quarantined {
         event_id: None,
         account: None,
         region: None,
+        first_event: None,
+        last_event: None,
+        key: None,
         retry_at: None,
         body: body.into(),
     }
@@ -96,8 +99,7 @@ fn one_of_each() -> (Ledger<Rank>, Fold) {
     }
     let key: KeyArn = KEY.parse().unwrap();
     delta.received.push("111122223333".parse().unwrap());
-    let register =
-        |name: &AliasName| (ledger.aliases().register(name)).map(|register| (name.clone(), register));
+    let register = |name: &AliasName| (ledger.aliases().writes(name)).map(|writes| (name.clone(), writes));
     let fold = Fold {
         upto: 1,
         keys: vec![FoldedKey { key, state: ledger.get(key).unwrap() }],
