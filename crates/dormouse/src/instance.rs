@@ -98,8 +98,9 @@ impl RunningInstance {
         let inventory = match &config.inventory {
             Some(inventory) => {
                 let (journal, clock) = (pipeline.inventory(), Arc::clone(&clock));
+                let parts = (journal, pipeline.ledger());
                 let started =
-                    inventory::start(inventory, &config.verdicts, &aws, journal, clock, &registry).await?;
+                    inventory::start(inventory, &config.verdicts, &aws, parts, clock, &registry).await?;
                 Some(Arc::new(started))
             }
             None => None,

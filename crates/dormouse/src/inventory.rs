@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use dormouse_aws::{AwsOptions, RoleOptions, load_config};
+use dormouse_aws::{AwsOptions, HubRole, RoleOptions, load_config};
 use dormouse_inventory::{
-    Accounts, ByAge, InventoryOptions, Metrics, OrganizationFilter, Parts, Reconciler, Regions, SdkCloud,
-    UsageOptions,
+    Accounts, Candidates, InventoryOptions, Metrics, OrganizationFilter, Parts, Reconciler, Regions,
+    SdkCloud, UsageOptions,
 };
-use dormouse_model::Clock;
+use dormouse_ledger::{KeyState, Ledger, Rank, Registers, Thresholds};
+use dormouse_model::{Clock, EventTime, KeyArn};
 use dormouse_pipeline::InventoryIntake;
 use prometheus::Registry;
 
@@ -19,7 +20,7 @@ pub(crate) async fn start(
     config: &InventoryConfig,
     verdicts: &VerdictsConfig,
     aws: &AwsOptions,
-    journal: InventoryIntake,
+    (journal, ledger): (InventoryIntake, Arc<Ledger<Rank>>),
     clock: Arc<dyn Clock>,
     registry: &Registry,
 ) -> anyhow::Result<Reconciler> {
@@ -37,12 +38,33 @@ pub(crate) async fn start(
         external_id: config.external_id.clone(),
         session_name: config.session_name.clone(),
         duration: config.session_duration,
-        via: config.via_role.clone(),
+        hub: config.via_role.as_deref().map(hub).transpose()?,
     };
     let counter = Arc::<Metrics>::clone(&metrics);
     let cloud = SdkCloud::new(&sdk, roles, counter).context("[inventory]")?;
-    let candidates = Arc::new(ByAge::new(verdicts.idle_after));
+    let candidates = Arc::new(ByThreshold { thresholds: verdicts.thresholds()?, ledger });
     Ok(Reconciler::start(Parts { cloud, journal, clock, metrics, candidates, options: options(config) }))
+}
+
+/// Keys are asked about first that are about to be called unused, each by its own threshold.
+struct ByThreshold {
+    thresholds: Thresholds,
+    ledger: Arc<Ledger<Rank>>,
+}
+
+impl Candidates for ByThreshold {
+    fn unused_from(&self, key: KeyArn, state: &KeyState<Rank>) -> Option<EventTime> {
+        let registers = state.registers();
+        let begin = state.last_used().or_else(|| registers.and_then(Registers::created))?;
+        Some(begin.plus(self.thresholds.of(key, registers, self.ledger.aliases()).seconds))
+    }
+}
+
+/// The role that is assumed first, by its ARN.
+fn hub(arn: &str) -> anyhow::Result<HubRole> {
+    let account = arn.split(':').nth(4).and_then(|account| account.parse().ok());
+    let account = account.with_context(|| format!("[inventory] via_role: {arn:?} names no account"))?;
+    Ok(HubRole { arn: arn.to_owned(), account, external_id: None })
 }
 
 fn options(config: &InventoryConfig) -> InventoryOptions {

@@ -278,7 +278,7 @@ impl<C: Cloud, J: Journal> Visit<'_, C, J> {
                 continue;
             }
             let name: AliasName = (self.place.account, self.place.region, alias.name.clone());
-            let known = ledger.aliases().register(&name);
+            let known = ledger.aliases().writes(&name).map(|writes| writes.latest().clone());
             if known.as_ref().is_some_and(|known| *known.value() == Some(key)) {
                 continue;
             }

@@ -77,10 +77,18 @@ fn differences(truth: &KeyTruth, told: Option<&Value>) -> Vec<String> {
         ("usage", json!(truth.usage), told["usage"].clone()),
         ("origin", json!(truth.origin), told["origin"].clone()),
         ("custom_key_store", json!(truth.custom_key_store), told["custom_key_store"].clone()),
-        ("material_expires", json!(truth.valid_to.map(|at| at.to_string())), told["material_expires"].clone()),
+        (
+            "material_expires",
+            json!(truth.valid_to.map(|at| at.to_string())),
+            told["material_expires"].clone(),
+        ),
         ("deletion_date", json!(truth.deletion.map(|at| at.to_string())), told["deletion_date"].clone()),
         ("siblings", json!(siblings), json!(told_siblings)),
-        ("aliases", json!(aliases), if told["aliases"].is_null() { json!([]) } else { told["aliases"].clone() }),
+        (
+            "aliases",
+            json!(aliases),
+            if told["aliases"].is_null() { json!([]) } else { told["aliases"].clone() },
+        ),
     ];
     if is_customers {
         expected.push(("tags", tags, told["tags"].clone()));
@@ -177,7 +185,12 @@ fn place<'a>(known: &'a Value, account: AccountId, region: &str) -> &'a Value {
 }
 
 fn account(known: &Value, account: AccountId) -> &Value {
-    known["accounts"].as_array().unwrap().iter().find(|known| known["account"] == account.to_string()).unwrap()
+    known["accounts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|known| known["account"] == account.to_string())
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -211,7 +224,11 @@ async fn what_fails_is_told_and_nothing_is_reported_gone_by_it() {
 
     let (code, report) = reconcile(&url, &[]);
     assert_eq!((code, &report["outcome"]), (2, &json!("incomplete")), "{report:#}");
-    assert_eq!((&report["accounts"]["denied"], &report["accounts"]["left"]), (&json!(3), &json!(1)), "{report:#}");
+    assert_eq!(
+        (&report["accounts"]["denied"], &report["accounts"]["left"]),
+        (&json!(3), &json!(1)),
+        "{report:#}"
+    );
     let known = asked(&url, &["accounts"]);
     for &denied in &denied {
         let told = account(&known, denied);
@@ -229,8 +246,11 @@ async fn what_fails_is_told_and_nothing_is_reported_gone_by_it() {
     assert!(account(&known, leaving)["inventory"]["left"].is_string());
     let shown = finish(&mut dormouse(&["accounts", "--url", &url])).stdout;
     for account in denied.iter().chain([&leaving, &others[0]]) {
-        assert!(shown.lines().any(|line| line.starts_with(&account.to_string()) && line.contains(':')
-            || line.contains("no longer watched")), "{account} is not told:\n{shown}");
+        assert!(
+            shown.lines().any(|line| line.starts_with(&account.to_string()) && line.contains(':')
+                || line.contains("no longer watched")),
+            "{account} is not told:\n{shown}"
+        );
     }
     let metrics = dormouse_tests::http::get(&format!("{url}/metrics")).await.unwrap().body;
     assert!(metrics.contains("dormouse_aws_requests_total{") && metrics.contains("denied"), "{metrics}");
@@ -256,7 +276,10 @@ async fn what_fails_is_told_and_nothing_is_reported_gone_by_it() {
     let known = asked(&url, &["accounts"]);
     let stale = known["accounts"].as_array().unwrap().iter().flat_map(|known| {
         let regions = known["regions"].as_array().unwrap();
-        regions.iter().filter(|known| known["stale"].is_string()).map(move |region| (known["account"].clone(), region["stale"].clone()))
+        regions
+            .iter()
+            .filter(|known| known["stale"].is_string())
+            .map(move |region| (known["account"].clone(), region["stale"].clone()))
     });
     let active: BTreeSet<String> = active(&estate).iter().map(ToString::to_string).collect();
     let stale: Vec<_> = stale.filter(|(account, _)| active.contains(account.as_str().unwrap())).collect();
@@ -308,7 +331,8 @@ async fn a_key_that_is_deleted_leaves_the_live_ones_and_stays_in_history() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_five_hundred_keys_come_page_by_page() {
-    let estate = Estate::found(still(1, &["eu-west-1"], 2_500), "accounts = \"local\"\nlast_usage = false").await;
+    let estate =
+        Estate::found(still(1, &["eu-west-1"], 2_500), "accounts = \"local\"\nlast_usage = false").await;
     let mut running = estate.run();
     let url = running.url().await;
     let (code, report) = reconcile(&url, &[]);
@@ -365,7 +389,10 @@ async fn a_fresh_start_has_proven_verdicts_by_the_word_of_kms() {
             assert_eq!(told[arn]["last_use"]["source"], "kms");
         }
         if kind == "idle" || kind == "never_used" {
-            assert!(verdict["evidence_from"].is_string() && verdict["evidence_until"].is_string(), "{verdict:#}");
+            assert!(
+                verdict["evidence_from"].is_string() && verdict["evidence_until"].is_string(),
+                "{verdict:#}"
+            );
         }
     }
     assert!(kinds.get("idle") > Some(&100) && kinds.get("in_use") > Some(&100), "{kinds:?}");
@@ -443,7 +470,11 @@ async fn a_pass_that_was_interrupted_is_taken_up_again() {
     let estate = Estate::found(still(6, &["eu-west-1", "us-east-1"], 400), &lines).await;
     // Slow enough to be caught in the middle.
     let slow = Duration::from_millis(20);
-    estate.double.faults().set(Service::Kms, "DescribeKey", AwsFault { latency: slow..=slow, ..AwsFault::default() });
+    estate.double.faults().set(
+        Service::Kms,
+        "DescribeKey",
+        AwsFault { latency: slow..=slow, ..AwsFault::default() },
+    );
     let running = estate.run();
     let described = || estate.double.requests_of(Service::Kms, "DescribeKey");
     eventually("some keys are described", async || when(described() > 100, described())).await;

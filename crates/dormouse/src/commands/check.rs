@@ -27,7 +27,9 @@ pub(crate) fn check(config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
     }
     match &config.inventory {
         Some(asked) => say(&format!("inventory {}", inventory(asked)))?,
-        None => say("inventory none: AWS is asked nothing, and only declared spans and digests can prove disuse")?,
+        None => {
+            say("inventory none: AWS is asked nothing, and only declared spans and digests can prove disuse")?
+        }
     }
     say(&format!("in use    {}", table.in_use_names().join(", ")))?;
     say(&format!("idle      after {}", in_days(config.verdicts.idle_after)))?;

@@ -66,7 +66,9 @@ fn troubles(known: &AccountsDocument, screen: Screen) -> std::io::Result<()> {
             told.extend(inventory.left.map(|left| format!("{account} is no longer watched since {left}")));
             let inactive = inventory.state.as_deref().filter(|state| *state != "ACTIVE");
             told.extend(inactive.map(|state| format!("{account} is {state} and not read")));
-            told.extend(inventory.trouble.as_ref().map(|trouble| format!("{account}: {}", in_words(trouble))));
+            told.extend(
+                inventory.trouble.as_ref().map(|trouble| format!("{account}: {}", in_words(trouble))),
+            );
         }
         for region in regions {
             let place = format!("{account} in {}", region.region);
@@ -276,7 +278,10 @@ mod tests {
     fn a_line_says_what_was_received_and_what_is_proven() {
         let lines = lines(None);
         let words = |line: usize| lines[line].split_whitespace().collect::<Vec<_>>().join(" ");
-        assert_eq!(words(0), "ACCOUNT REGION KEYS LISTED HEARTBEAT SOURCE LAST EVENT RECEIVED HOLES HISTORY PROVEN BY RECORDS");
+        assert_eq!(
+            words(0),
+            "ACCOUNT REGION KEYS LISTED HEARTBEAT SOURCE LAST EVENT RECEIVED HOLES HISTORY PROVEN BY RECORDS"
+        );
         assert_eq!(
             words(1),
             "111122223333 ap-southeast-2 org-bus 1 h ago 2026-11-01 to now 0 31 d 20 d in 2 digests, declared 1,234"

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use dormouse_ledger::coverage::{PlaceCoverage, SourceCoverage, with, without};
 use dormouse_ledger::{
-    AccountInventory, Coverage, Days, Declared, Gap, Inventory, PipeChange, PlaceInventory, Seen, Span, Trouble,
+    AccountInventory, Coverage, Days, Declared, Gap, Inventory, PipeChange, PlaceInventory, Seen, Span,
+    Trouble,
 };
 use dormouse_model::{AccountId, DeadLetters, EventTime, Failure, Place, Region};
 use serde::{Deserialize, Serialize};

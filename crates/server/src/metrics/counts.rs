@@ -269,6 +269,7 @@ mod tests {
                 account: format!("{number:012}").parse().unwrap(),
                 inventory: None,
                 regions: vec![RegionDocument {
+                    stale: None,
                     inventory: None,
                     coverage: CoverageDocument::default(),
                     region: "eu-west-1".parse().unwrap(),
