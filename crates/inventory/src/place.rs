@@ -8,7 +8,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dormouse_aws::{ErrorClass, Failure};
-use dormouse_ledger::AliasName;
+use dormouse_ledger::{AliasName, AliasWrites};
 use dormouse_model::{
     AccountAnswer, AccountSaid, AliasSaid, Answer, EventTime, KeyArn, LifecycleState, Place, PlaceAnswer,
     PlaceSaid,
@@ -278,8 +278,9 @@ impl<C: Cloud, J: Journal> Visit<'_, C, J> {
                 continue;
             }
             let name: AliasName = (self.place.account, self.place.region, alias.name.clone());
-            let known = ledger.aliases().register(&name);
-            if known.as_ref().is_some_and(|known| *known.value() == Some(key)) {
+            let writes = ledger.aliases().writes(&name);
+            let known = writes.as_ref().map(AliasWrites::latest);
+            if known.is_some_and(|known| *known.value() == Some(key)) {
                 continue;
             }
             let since = alias.since.unwrap_or(asked_at);
