@@ -151,6 +151,11 @@ impl Reconciler {
         status
     }
 
+    /// Begins the stop: nothing new is begun.
+    pub fn cancel(&self) {
+        self.stop.cancel();
+    }
+
     /// Stops: nothing new is begun, what was answered is handed over. Returns whether that was done in time.
     pub async fn stop(&self) -> bool {
         self.stop.cancel();
