@@ -297,8 +297,8 @@ async fn a_week_describes_every_key_about_once_in_even_shares() {
     house.start();
     sleep(Duration::from_hours(10)).await;
     assert_eq!(count(&house.take_came(), Operation::DescribeKey), 2_000);
-    // Half a week later turns begin.
-    sleep(Duration::from_hours(72)).await;
+    // Turns begin after two fifths of a week.
+    sleep(Duration::from_hours(56)).await;
     assert_eq!(count(&house.take_came(), Operation::DescribeKey), 0);
     sleep(Duration::from_hours(7 * 24)).await;
     house.take_came();
