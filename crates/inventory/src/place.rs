@@ -175,7 +175,7 @@ impl<C: Cloud, J: Journal> Visit<'_, C, J> {
     /// A failure is journaled once a pass; that of a role once a pass for all the account's Regions.
     fn fail(&mut self, miss: &Miss) {
         self.failed = true;
-        if miss.is_about_role() && !self.pass.is_first_of_account(self.place.account, miss) {
+        if miss.is_about_role() && !self.pass.is_first_denial(self.place.account) {
             return;
         }
         let (subject, answer) = self.house.failed(self.place, miss);

@@ -66,7 +66,7 @@ async fn throttling_slows_the_operation_down_in_that_place_alone_and_loses_nothi
     let number = std::sync::atomic::AtomicU32::new(0);
     house.cloud.set_judge(move |came| {
         let concerns = came.operation == Operation::DescribeKey && came.place == Some(here);
-        let fails = concerns && number.fetch_add(1, std::sync::atomic::Ordering::SeqCst) % 3 == 0;
+        let fails = concerns && number.fetch_add(1, std::sync::atomic::Ordering::SeqCst).is_multiple_of(3);
         fails.then(|| Fate::Fails(refusal(Operation::DescribeKey, "ThrottlingException")))
     });
     let report = house.pass().await;
