@@ -15,10 +15,10 @@ use aws_credential_types::provider::{SharedCredentialsProvider, error::Credentia
 use dashmap::DashMap;
 use dormouse_model::AccountId;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::requests::{CountRequests, class_of};
-use crate::{Budget, ErrorClass, Failure};
+use crate::{Backoff, Budget, ErrorClass, Failure};
 
 /// The IAM action.
 const ASSUME_ROLE: &str = "sts:AssumeRole";
@@ -26,8 +26,13 @@ const ASSUME_ROLE: &str = "sts:AssumeRole";
 const AHEAD: Duration = Duration::from_mins(5);
 /// A refusal is believed so long …
 const REFUSED_FOR: Duration = Duration::from_mins(10);
-/// … and a failure that may pass soon so long.
-const FAILED_FOR: Duration = Duration::from_secs(5);
+/// … and a failure that may pass soon, after some tries, so long.
+const FAILED_FOR: Duration = Duration::from_secs(30);
+const TRIES: u32 = 3;
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// A try that takes longer is given up.
+const TRY_WITHIN: Duration = Duration::from_secs(8);
 /// All roles together are assumed at most so often a second.
 const RATE: f64 = 20.0;
 
@@ -87,7 +92,7 @@ impl<R: Roles> Sessions<R> {
         if let Some((failure, _)) = slot.refused.as_ref().filter(|(_, until)| now < *until) {
             return left.ok_or_else(|| failure.clone());
         }
-        match self.roles.assume(account).await {
+        match self.assume(account).await {
             Ok(session) => {
                 let credentials = session.credentials.clone();
                 *slot = Slot { held: Some(Held::new(session, now)), refused: None };
@@ -97,6 +102,23 @@ impl<R: Roles> Sessions<R> {
                 let believed = if failure.class.is_passing() { FAILED_FOR } else { REFUSED_FOR };
                 slot.refused = Some((failure.clone(), Instant::now() + believed));
                 left.ok_or(failure)
+            }
+        }
+    }
+
+    /// Asks for new credentials, some times if need be.
+    async fn assume(&self, account: AccountId) -> Result<Session, Failure> {
+        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        loop {
+            let answer = match timeout(TRY_WITHIN, self.roles.assume(account)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(Failure::transient(ASSUME_ROLE, "no answer within 8 s")),
+            };
+            match answer {
+                Err(failure) if failure.class.is_passing() && backoff.failures() + 1 < TRIES => {
+                    sleep(backoff.next_delay()).await;
+                }
+                answer => return answer,
             }
         }
     }
@@ -340,8 +362,6 @@ impl<R: Roles> aws_credential_types::provider::ProvideCredentials for AccountCre
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use tokio::time::sleep;
-
     use super::*;
 
     /// Gives out numbered credentials that last an hour; takes a second for it.
@@ -425,13 +445,14 @@ mod tests {
         for (class, believed) in [(ErrorClass::Denied, REFUSED_FOR), (ErrorClass::Transient, FAILED_FOR)] {
             *sessions.roles.fails.lock().unwrap() = Some(class);
             let before = sessions.roles.given.load(Ordering::SeqCst);
+            let tries = if class == ErrorClass::Transient { TRIES } else { 1 };
             for _ in 0..10 {
                 assert_eq!(number(&sessions).await, Err(class));
             }
-            assert_eq!(sessions.roles.given.load(Ordering::SeqCst), before + 1);
+            assert_eq!(sessions.roles.given.load(Ordering::SeqCst), before + tries);
             sleep(believed).await;
             assert_eq!(number(&sessions).await, Err(class));
-            assert_eq!(sessions.roles.given.load(Ordering::SeqCst), before + 2);
+            assert_eq!(sessions.roles.given.load(Ordering::SeqCst), before + 2 * tries);
             sleep(believed).await;
         }
         *sessions.roles.fails.lock().unwrap() = None;

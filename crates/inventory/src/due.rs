@@ -47,16 +47,17 @@ pub(crate) fn mix(number: u64) -> u64 {
     number ^ number >> 31
 }
 
-/// When the turn of something comes that was last done at `last`: in its own phase of the interval, and never before
-/// half of it is over.
+/// When the turn of something comes that was last done at `last`: in its own phase of the interval, and not before two
+/// fifths of it are over.
 pub(crate) fn next_turn(hash: u64, last: EventTime, every: u32) -> EventTime {
     let every = every.max(1);
     let phase = u32::try_from(hash % u64::from(every)).unwrap_or(0);
-    // From `last` to the next moment in phase, more than nothing and at most an interval.
+    // From `last` to the next moment in phase: more than nothing, and at most an interval.
     let past = (last.seconds() % every + every - phase) % every;
     let wait = every - past;
-    // In the first half the next moment comes too soon. Half an interval later there are those of nobody.
-    last.plus(if wait >= every / 2 { wait } else { wait + every / 2 })
+    // Where it would come too soon it comes half an interval later, and the time after that in phase: nothing is done at
+    // the very moment that it is due, hence two fifths and not a half.
+    last.plus(if wait >= every / 5 * 2 { wait } else { wait + every / 2 })
 }
 
 /// Why a known key is to be described now, if it is.
@@ -136,4 +137,29 @@ pub(crate) fn refused_until(key: KeyArn, at: EventTime) -> EventTime {
 /// Whether KMS can rotate a customer's key of this nature by itself.
 pub(crate) fn is_rotated_by_kms(spec: &str, origin: &str) -> bool {
     spec == "SYMMETRIC_DEFAULT" && origin == "AWS_KMS"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WEEK: u32 = 7 * 86_400;
+
+    #[test]
+    fn turns_come_after_two_fifths_to_a_whole_interval_and_then_in_phase() {
+        let start = EventTime::from_seconds(1_793_491_200);
+        let mut by_day = [0; 7];
+        for number in 0..7_000 {
+            let hash = mix(number);
+            let first = next_turn(hash, start, WEEK);
+            let waited = first.seconds_since(start);
+            assert!((WEEK / 5 * 2..=WEEK).contains(&waited), "{waited}");
+            // Each is done an hour late.
+            let second = next_turn(hash, first.plus(3_600), WEEK);
+            let third = next_turn(hash, second.plus(3_600), WEEK);
+            assert_eq!(third.seconds_since(second), WEEK);
+            by_day[third.day() as usize % 7] += 1;
+        }
+        assert!(by_day.iter().all(|keys| (900..1_100).contains(keys)), "{by_day:?}");
+    }
 }

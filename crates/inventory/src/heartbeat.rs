@@ -21,6 +21,8 @@ use crate::operation::Operation;
 
 /// How often places are looked through.
 const ROUND: Duration = Duration::from_secs(10);
+/// How often it is looked up which places there are.
+const LIST_EVERY: Duration = Duration::from_mins(1);
 /// So many heartbeats are on their way at the same time.
 const MOST_AT_ONCE: usize = 64;
 /// A failed one is tried again after a third of the interval, at most after so long.
@@ -30,9 +32,15 @@ const AGAIN_WITHIN: Duration = Duration::from_mins(5);
 pub(crate) async fn run<C: Cloud, J: Journal>(house: Arc<House<C, J>>) {
     let Some(every) = house.options.heartbeat_every else { return };
     let started = Instant::now();
+    let mut places = Vec::new();
+    let mut listed_at: Option<Instant> = None;
     loop {
         let round = Instant::now();
-        let due = due(&house, started, every);
+        if listed_at.is_none_or(|at| at.elapsed() >= LIST_EVERY) || places.is_empty() {
+            places = house.readable();
+            listed_at = Some(round);
+        }
+        let due = due(&house, &places, started, every);
         let stopped = tokio::select! {
             () = house.stop.cancelled() => return,
             result = send_all(&house, due, round) => result.is_err(),
@@ -48,22 +56,26 @@ pub(crate) async fn run<C: Cloud, J: Journal>(house: Arc<House<C, J>>) {
 }
 
 /// The places whose turn it is.
-fn due<C: Cloud, J: Journal>(house: &House<C, J>, started: Instant, every: Duration) -> Vec<(Place, Access)> {
+fn due<C: Cloud, J: Journal>(
+    house: &House<C, J>,
+    places: &[(Place, Access)],
+    started: Instant,
+    every: Duration,
+) -> Vec<(Place, Access)> {
     let now = Instant::now();
     let again = AGAIN_WITHIN.min(every / 3);
-    let mut places = house.readable();
-    places.retain(|(place, _)| {
+    let is_due = |(place, _): &&(Place, Access)| {
         let share = share_of(*place);
         let beaten = house.beats.get(place).map(|beaten| *beaten).unwrap_or_default();
-        let turn = match (beaten.answered, beaten.tried) {
+        let turn = match beaten.answered {
             // Its own rhythm: a little faster than it must be, and not the same for all.
-            (Some(answered), _) => answered + every.mul_f64(0.9 + share / 10.0),
-            (None, _) => started + every.mul_f64(share),
+            Some(answered) => answered + every.mul_f64(0.9 + share / 10.0),
+            None => started + every.mul_f64(share),
         };
-        let not_before = beaten.tried.map_or(turn, |tried| tried + again);
-        turn <= now && not_before <= now
-    });
-    places
+        let not_before = beaten.tried.filter(|tried| Some(*tried) != beaten.answered);
+        turn <= now && not_before.is_none_or(|tried| tried + again <= now)
+    };
+    places.iter().filter(is_due).copied().collect()
 }
 
 /// A number from 0 to 1 that is the place's own.

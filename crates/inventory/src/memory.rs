@@ -3,7 +3,7 @@
 //! For tests in paused time and for benches. Every request takes a latency of tokio's time, is counted with the moment
 //! it came, and may be made to fail. It knows nothing of permissions: what fails is what the test says.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -129,6 +129,7 @@ struct State {
     came: Option<Vec<Came>>,
     counts: BTreeMap<&'static str, u64>,
     judge: Option<Arc<Judge>>,
+    roleless: BTreeSet<AccountId>,
     number: u64,
 }
 
@@ -142,6 +143,7 @@ impl MemoryCloud {
             came: Some(Vec::new()),
             counts: BTreeMap::new(),
             judge: None,
+            roleless: BTreeSet::new(),
             number: 0,
         };
         let cloud = Self { state: Arc::new(Mutex::new(state)), own, home, latency, page: 1_000 };
@@ -174,6 +176,16 @@ impl MemoryCloud {
     pub fn put_key(&self, key: KeyArn, is: MemoryKey) {
         let place = Place { account: key.account(), region: key.region() };
         self.state().keys.entry(place).or_default().insert(key, is);
+    }
+
+    /// The account has the role that we assume, or not.
+    pub fn set_role(&self, account: AccountId, exists: bool) {
+        let mut state = self.state();
+        if exists {
+            state.roleless.remove(&account);
+        } else {
+            state.roleless.insert(account);
+        }
     }
 
     /// A key is gone, with its aliases.
@@ -312,8 +324,16 @@ impl Cloud for MemoryCloud {
         Ok(Told { request_id, said: Page { items: Vec::new(), next: None } })
     }
 
-    async fn enter(&self, _: AccountId, _: Access) -> Result<(), Failure> {
-        Ok(())
+    async fn enter(&self, account: AccountId, access: Access) -> Result<(), Failure> {
+        let is_refused = access == Access::Role && self.state().roleless.contains(&account);
+        if !is_refused {
+            return Ok(());
+        }
+        Err(Failure {
+            class: ErrorClass::Denied,
+            code: Some("AccessDenied".to_owned()),
+            ..Failure::transient("sts:AssumeRole", "not authorized")
+        })
     }
 
     fn leave(&self, _: AccountId) {}

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dashmap::DashSet;
-use dormouse_aws::{ErrorClass, Failure};
+use dormouse_aws::Failure;
 use dormouse_model::AccountSaid;
 use dormouse_model::{AccountId, Answer, KeyArn, KeySaid, Place, PlaceSaid, Region};
 use dormouse_pipeline::control::Stopped;
@@ -78,7 +78,7 @@ impl Pass {
     }
 
     /// Whether this is the first time in this pass that the account's role could not be assumed.
-    pub(crate) fn is_first_of_account(&self, account: AccountId, _miss: &Miss) -> bool {
+    pub(crate) fn is_first_denial(&self, account: AccountId) -> bool {
         self.denied.insert(account)
     }
 
@@ -355,8 +355,7 @@ async fn give_up<C: Cloud, J: Journal>(
     work: &PlaceWork,
 ) -> Result<(), Stopped> {
     let words = "the Region did not answer in several other accounts; it was not asked here this time";
-    let failure =
-        Failure { class: ErrorClass::Transient, ..Failure::transient(Operation::ListKeys.action(), words) };
+    let failure = Failure::transient(Operation::ListKeys.action(), words);
     let (_, answer) = house.failed(work.place, &Miss { at: house.now(), failure });
     pass.note_failure(&answer);
     pass.report_mut().places.failed += 1;

@@ -8,7 +8,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dormouse_aws::{ErrorClass, Failure};
-use dormouse_ledger::AliasName;
+use dormouse_ledger::{AliasName, AliasWrites, KeyState, Rank, Registers};
 use dormouse_model::{
     AccountAnswer, AccountSaid, AliasSaid, Answer, EventTime, KeyArn, LifecycleState, Place, PlaceAnswer,
     PlaceSaid,
@@ -175,7 +175,7 @@ impl<C: Cloud, J: Journal> Visit<'_, C, J> {
     /// A failure is journaled once a pass; that of a role once a pass for all the account's Regions.
     fn fail(&mut self, miss: &Miss) {
         self.failed = true;
-        if miss.is_about_role() && !self.pass.is_first_of_account(self.place.account, miss) {
+        if miss.is_about_role() && !self.pass.is_first_denial(self.place.account) {
             return;
         }
         let (subject, answer) = self.house.failed(self.place, miss);
@@ -278,8 +278,9 @@ impl<C: Cloud, J: Journal> Visit<'_, C, J> {
                 continue;
             }
             let name: AliasName = (self.place.account, self.place.region, alias.name.clone());
-            let known = ledger.aliases().writes(&name).map(|writes| writes.latest().clone());
-            if known.as_ref().is_some_and(|known| *known.value() == Some(key)) {
+            let writes = ledger.aliases().writes(&name);
+            let known = writes.as_ref().map(AliasWrites::latest);
+            if known.is_some_and(|known| *known.value() == Some(key)) {
                 continue;
             }
             let since = alias.since.unwrap_or(asked_at);
@@ -444,11 +445,14 @@ impl<C: Cloud, J: Journal> Visit<'_, C, J> {
     }
 }
 
-/// Whether a key that is not listed may be gone: it is not known to be, and not so young that lists may lack it.
-fn is_missing(state: &dormouse_ledger::KeyState<dormouse_ledger::Rank>, now: EventTime) -> bool {
-    let Some(registers) = state.registers() else { return true };
+/// Whether a key that is not listed may be gone: it is not known to be, and nothing was heard of it so lately that a list
+/// may lack it.
+fn is_missing(state: &KeyState<Rank>, now: EventTime) -> bool {
     let is_young = |at: Option<EventTime>| at.is_some_and(|at| at.plus(YOUNG) > now);
-    registers.state() != Some(LifecycleState::Deleted) && !is_young(registers.created())
+    let registers = state.registers();
+    let is_deleted = registers.and_then(Registers::state) == Some(LifecycleState::Deleted);
+    let created = registers.and_then(Registers::created);
+    !is_deleted && !is_young(created) && !is_young(state.last_used())
 }
 
 fn count(count: usize) -> u64 {

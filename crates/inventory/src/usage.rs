@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dormouse_aws::ErrorClass;
-use dormouse_ledger::{KeyState, Rank};
+use dormouse_ledger::{KeyState, Rank, Registers};
 use dormouse_model::{
     Answer, EventTime, KeyAnswer, KeyArn, KeySaid, LifecycleState, Place, PlaceAnswer, PlaceSaid,
     UsageWitness,
@@ -34,6 +34,8 @@ const LATE: u32 = 3_600;
 const AHEAD: u32 = 86_400;
 /// So many keys must be refused before it is the place that refuses.
 const MOST_DENIED: u32 = 3;
+/// The same where others were answered before.
+const MOST_DENIED_IN_A_ROW: u32 = 10;
 /// A place that refuses is asked again after so long, one without the API after a day.
 const DENIED_AGAIN: Duration = Duration::from_hours(6);
 const ABSENT_AGAIN: Duration = Duration::from_hours(24);
@@ -62,7 +64,7 @@ impl Default for ByAge {
 
 impl Candidates for ByAge {
     fn unused_from(&self, _: KeyArn, state: &KeyState<Rank>) -> Option<EventTime> {
-        let created = || state.registers().and_then(dormouse_ledger::Registers::created);
+        let created = || state.registers().and_then(Registers::created);
         state.last_used().or_else(created).map(|last| last.plus(self.idle_after))
     }
 }
@@ -78,7 +80,7 @@ enum Reason {
 
 /// Where a key stands in line; the least comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank3 {
+struct Standing {
     is_managed: bool,
     reason: Reason,
     is_half_seen: bool,
@@ -151,16 +153,16 @@ fn plan<C: Cloud, J: Journal>(
     let now = house.now();
     let every = u32::try_from(options.every.as_secs()).unwrap_or(u32::MAX);
     let readable: HashMap<Place, Access> = house.readable().into_iter().collect();
-    let mut lines: HashMap<Place, Vec<(Rank3, KeyArn)>> = HashMap::new();
+    let mut lines: HashMap<Place, Vec<(Standing, KeyArn)>> = HashMap::new();
     let mut due = 0;
     house.journal.ledger().for_each_key(|key, state| {
         let place = Place { account: key.account(), region: key.region() };
         if !readable.contains_key(&place) || resting.contains_key(&place) {
             return;
         }
-        if let Some(rank) = rank(&*house.candidates, key, state, now, every) {
+        if let Some(standing) = standing(&*house.candidates, key, state, now, every) {
             due += 1;
-            lines.entry(place).or_default().push((rank, key));
+            lines.entry(place).or_default().push((standing, key));
         }
     });
     house.metrics.note_usage_due(due);
@@ -186,18 +188,18 @@ fn budget_of_a_round(per_second: f64) -> usize {
 }
 
 /// Where the key stands in line, if it is due.
-fn rank(
+fn standing(
     candidates: &dyn Candidates,
     key: KeyArn,
     state: &KeyState<Rank>,
     now: EventTime,
     every: u32,
-) -> Option<Rank3> {
+) -> Option<Standing> {
     let registers = state.registers();
-    if registers.and_then(dormouse_ledger::Registers::state) == Some(LifecycleState::Deleted) {
+    if registers.and_then(Registers::state) == Some(LifecycleState::Deleted) {
         return None;
     }
-    let facts = registers.and_then(dormouse_ledger::Registers::facts);
+    let facts = registers.and_then(Registers::facts);
     if facts.and_then(|facts| facts.failed.as_ref()).is_some_and(|failed| is_refused(key, failed, now)) {
         return None;
     }
@@ -211,8 +213,8 @@ fn rank(
         _ => return None,
     };
     let nature = facts.and_then(|facts| facts.nature.as_ref());
-    Some(Rank3 {
-        is_managed: registers.and_then(dormouse_ledger::Registers::manager) == Some("AWS"),
+    Some(Standing {
+        is_managed: registers.and_then(Registers::manager) == Some("AWS"),
         reason,
         is_half_seen: !nature.is_some_and(|nature| is_wholly_seen(&nature.said.spec)),
         unused_from: Some(unused_from.map_or(u32::MAX, EventTime::seconds)),
@@ -245,6 +247,7 @@ async fn ask_place<C: Cloud, J: Journal>(
     let reader = house.reader(place.account);
     let mut answers = Vec::new();
     let mut denied = 0;
+    let mut last_denied = None;
     let mut rest = None;
     for key in keys {
         let miss = match asker.ask(Operation::GetKeyLastUsage, || kms.last_usage(key)).await {
@@ -277,29 +280,30 @@ async fn ask_place<C: Cloud, J: Journal>(
             rest = Some(ABSENT_AGAIN);
             break;
         }
-        if miss.failure.class == ErrorClass::Denied && witness != UsageWitness::Available {
+        if miss.failure.class == ErrorClass::Denied {
             denied += 1;
-            if denied < MOST_DENIED && house.journal.ledger().len() > 1 {
+            last_denied = Some(miss.clone());
+            let is_open = witness == UsageWitness::Available;
+            if denied >= if is_open { MOST_DENIED_IN_A_ROW } else { MOST_DENIED } {
+                break;
+            }
+            if !is_open {
                 continue;
             }
-            if witness != UsageWitness::Denied {
-                answers.push(witnessed(place, miss.at, UsageWitness::Denied));
-            }
-            answers.extend(house.failed_if_news(place, &miss));
-            rest = Some(DENIED_AGAIN);
-            break;
         }
         // This key alone: its policy, or it is gone.
         let id = miss.failure.request_id.as_deref().unwrap_or(Operation::GetKeyLastUsage.name());
         let said = KeySaid::Failed(miss.told(&reader));
         answers.push(Answer::Key(KeyAnswer { key, asked_at: miss.at, request_id: id.into(), said }));
     }
-    if rest.is_none() && denied > 0 {
-        // Too few keys to tell the place from the key: nobody knows better until they are asked again.
-        let at = house.now();
+    // Where there are few keys one refusal may be the key's: nobody knows better until they are asked again.
+    if let Some(miss) = last_denied
+        .filter(|_| denied >= MOST_DENIED_IN_A_ROW || (denied > 0 && witness != UsageWitness::Available))
+    {
         if witness != UsageWitness::Denied {
-            answers.push(witnessed(place, at, UsageWitness::Denied));
+            answers.push(witnessed(place, miss.at, UsageWitness::Denied));
         }
+        answers.extend(house.failed_if_news(place, &miss));
         rest = Some(DENIED_AGAIN);
     }
     house.submit(answers).await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dormouse_ledger::{Inventory, KeyState, Ledger, PlaceInventory, Rank};
+use dormouse_ledger::{AccountInventory, Inventory, KeyState, Ledger, PlaceInventory, Rank, Registers};
 use dormouse_model::{AccountId, Answer, Clock, EventTime, KeyArn, Place, Region};
 use dormouse_pipeline::control::Stopped;
 
@@ -64,6 +64,10 @@ pub(super) fn key(place: Place, number: u64) -> KeyArn {
     let number = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let id = format!("{:08x}-0000-4000-8000-{:012x}", number >> 32, number & 0xffff_ffff_ffff);
     KeyArn::from_parts(place.region, place.account, &id).unwrap()
+}
+
+pub(super) fn count(came: &[Came], operation: crate::Operation) -> usize {
+    came.iter().filter(|came| came.operation == operation).count()
 }
 
 impl House {
@@ -128,6 +132,18 @@ impl House {
 
     pub(super) fn known(&self, place: Place) -> PlaceInventory {
         self.journal.look(|inventory| inventory.place(place).cloned()).unwrap_or_default()
+    }
+
+    pub(super) fn account(&self, account: AccountId) -> AccountInventory {
+        self.journal.look(|inventory| inventory.account(account).cloned()).unwrap_or_default()
+    }
+
+    pub(super) fn ledger(&self) -> &Ledger<Rank> {
+        self.journal.ledger()
+    }
+
+    pub(super) fn aliases_of(&self, key: KeyArn, registers: &Registers) -> Vec<String> {
+        self.ledger().aliases().of_key(key, registers).unwrap_or_default()
     }
 
     pub(super) fn keys(&self) -> BTreeSet<KeyArn> {
