@@ -147,3 +147,26 @@ pub fn may_hold_a_use(code: &str) -> bool {
 pub(crate) fn quoted(text: &str) -> String {
     cut(text, QUOTED).to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_aws_word_holds_nothing_back_and_all_else_does() {
+        let mismatch = Reason::AccountMismatch { envelope: String::new(), inner: String::new() };
+        for reason in [mismatch, Reason::ForgedEvent(String::new()), Reason::Empty, Reason::Digest] {
+            assert!(!may_hold_a_use(reason.code()), "{reason:?}");
+        }
+        for reason in [
+            Reason::NotJson(String::new()),
+            Reason::CutOff,
+            Reason::Missing("eventID"),
+            Reason::Future(EventTime::default()),
+            Reason::unresolved("alias/app"),
+        ] {
+            assert!(may_hold_a_use(reason.code()), "{reason:?}");
+        }
+        assert!(may_hold_a_use("object_missing") && !may_hold_a_use("foreign_object"));
+    }
+}
