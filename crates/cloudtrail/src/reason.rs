@@ -135,11 +135,8 @@ pub const UNRESOLVED_ALIAS: &str = "unresolved_alias";
 /// Whether something that is kept for the reason with this code may hold a use: then it holds "unused" back. What is
 /// known not to be AWS's word, or to hold no record, does not.
 pub fn may_hold_a_use(code: &str) -> bool {
-    let is_forged = matches!(
-        code,
-        "envelope_account_mismatch" | "forged_event" | "foreign_object" | "object_not_configured"
-    );
-    let holds_no_record = matches!(code, "bad_announcement" | "empty" | "other_event" | "trail_digest");
+    let is_forged = matches!(code, "envelope_account_mismatch" | "forged_event" | "foreign_object");
+    let holds_no_record = matches!(code, "empty" | "other_event" | "trail_digest");
     !is_forged && !holds_no_record
 }
 

@@ -683,14 +683,9 @@ impl Core {
     /// What is durable becomes visible.
     fn apply(&mut self, sealed: &Sealed) -> Result<(), PipelineError> {
         self.state.apply(&sealed.body)?;
-        if !sealed.released.is_empty() {
+        if !sealed.released.is_empty() || !sealed.quarantine.is_empty() {
             let unread = self.store.unread()?;
             self.state.coverage.write().set_unread(held_back(unread));
-        } else if !sealed.quarantine.is_empty() {
-            let mut coverage = self.state.coverage.write();
-            for unread in held_back(sealed.quarantine.iter().map(Quarantined::unread).collect()) {
-                coverage.add_unread(&unread);
-            }
         }
         for &place in &sealed.aliases {
             self.store.retry_at(UNRESOLVED_ALIAS, place, sealed.sealed_at)?;
