@@ -242,7 +242,7 @@ impl Pipeline {
         let coverage = CoverageOptions { operations: decoder.table().clone(), ..options.coverage.clone() };
         let state = recover(&*store, options.bounds, options.id_bound, coverage)?;
         let names = Arc::new(LedgerNames(Arc::clone(&state.ledger)));
-        let decoder = Arc::new(Decoder::clone(&decoder).with_names(names));
+        let decoder = Arc::new(Arc::unwrap_or_clone(decoder).with_names(names));
         let (out, batches) = mpsc::unbounded_channel();
         let permits =
             usize::try_from(options.in_flight_kib).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
