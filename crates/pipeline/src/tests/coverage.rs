@@ -65,13 +65,17 @@ impl House {
         }
     }
 
-    /// These heartbeats are sent, and all but the lost ones come back.
+    /// These heartbeats are sent, two hours' worth at a time, and all but the lost ones come back.
     async fn beats(&self, sent: std::ops::RangeInclusive<u32>, lost: &[u32]) {
-        self.inventory.submit(sent.clone().map(beat).collect()).await.unwrap();
-        let back: Vec<_> = sent.filter(|number| !lost.contains(number)).map(returned).collect();
-        let count = acked(&self.diary.lock().unwrap()).len() + back.len();
-        self.submit(&back).await;
-        self.until("acknowledged", |diary| acked(diary).len() == count).await;
+        let sent: Vec<u32> = sent.collect();
+        for some in sent.chunks(8) {
+            self.inventory.submit(some.iter().copied().map(beat).collect()).await.unwrap();
+            let back: Vec<_> =
+                some.iter().filter(|number| !lost.contains(number)).copied().map(returned).collect();
+            self.submit(&back).await;
+            let all = |diary: &[Happened]| back.iter().all(|(number, _)| acked(diary).contains(number));
+            self.until("acknowledged", all).await;
+        }
     }
 
     fn coverage(&self) -> CoverageDocument {
