@@ -8,6 +8,7 @@
 //! * [`program`]: the program as a process, started, asked, stopped and killed
 //! * [`scene`]: a queue, a store and a configuration for one test
 //! * [`ways`]: queues, streams and buckets together, and an instance that reads them all
+//! * [`organisation`]: an organisation, the AWS that shows it, and an instance that asks and reads both
 //! * [`streams`]: streams that are split and merged while they are read, ours and somebody else's
 //! * [`traffic`]: bodies and files of a synthetic organisation
 //! * [`oracle`]: the independent answer, and the comparison with it
@@ -30,6 +31,7 @@ pub mod clock;
 pub mod http;
 pub mod ministack;
 pub mod oracle;
+pub mod organisation;
 pub mod program;
 pub mod prometheus;
 pub mod scene;

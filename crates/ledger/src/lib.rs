@@ -15,7 +15,7 @@
 //! * [`CellHistory`], [`CellShift`]: what history counted of a day, and what that changes
 //! * [`Coverage`]: what was received, and what history proves
 //! * [`Facts`], [`Inventory`]: what AWS said when it was asked
-//! * [`Verdict`]: what may be said about a key's use
+//! * [`Judge`], [`Verdict`]: what may be said about a key's use, and what it rests on
 //! * [`query`]: which keys are asked for, and in what order
 //! * [`KeyDocument`]: a key as every surface shows it
 
@@ -51,7 +51,10 @@ pub use coverage::{
     Coverage, CoverageRows, Gap, LeavesOut, PipeChange, Received, Seen, SourceCoverage, Span,
 };
 pub use delta::{Activity, ChangeLine, Delta, DeltaKey, User, UserStats};
-pub use document::{AttemptDocument, KeyDocument, Source, UseDocument, WantedDocument};
+pub use document::{
+    AttemptDocument, GrantsDocument, KeyDocument, KmsDocument, KmsUseDocument, RotationDocument, Source,
+    UseDocument, WantedDocument,
+};
 pub use evidence::{Evidence, EvidenceTexts, Rank, Trace};
 pub use facts::{Facts, Nature, Stamped};
 pub use identity::Identity;
@@ -62,5 +65,8 @@ pub use proof::{Blind, Declared, PlaceProof, Reach};
 pub use recency::Order;
 pub use registers::{Register, Registers};
 pub use shift::{DayCounts, Shift};
-pub use verdict::{Judge, Verdict, VerdictKind};
+pub use verdict::{
+    Case, Judge, Override, Rules, TagThreshold, Threshold, ThresholdError, ThresholdSource, Thresholds,
+    Verdict, VerdictKind, Witnesses, age_in_words,
+};
 pub use window::{Copies, Entered, IdWindow};

@@ -17,9 +17,16 @@ pub struct Declared {
     pub regions: Vec<Region>,
     /// When.
     pub span: Span,
+    /// How late an event may be: nothing is claimed of so many seconds before now.
+    pub delay_seconds: u32,
 }
 
 impl Declared {
+    /// When, as far as it has come to pass.
+    pub fn span_by(&self, now: EventTime) -> Span {
+        Span { from: self.span.from, until: self.span.until.min(now.minus(self.delay_seconds)) }
+    }
+
     /// Whether it is said of this place.
     pub fn concerns(&self, place: Place) -> bool {
         (self.accounts.is_empty() || self.accounts.contains(&place.account))
@@ -60,7 +67,10 @@ impl Coverage {
     pub fn proof(&self, place: Place, now: EventTime, declared: &[Declared]) -> PlaceProof {
         let mut proof = self.claimed(place, now);
         for declared in declared.iter().filter(|declared| declared.concerns(place)) {
-            proof.declared = with(proof.declared, declared.span);
+            let span = declared.span_by(now);
+            if span.from < span.until {
+                proof.declared = with(proof.declared, span);
+            }
         }
         // What is proven needs nobody's word.
         for span in proof.digests.iter().chain(&proof.stream) {

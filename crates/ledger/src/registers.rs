@@ -311,6 +311,11 @@ impl Registers {
         Some(set)
     }
 
+    /// The value of a tag that is set now.
+    pub fn tag(&self, name: &str) -> Option<&str> {
+        self.tags.get(name)?.value().as_deref()
+    }
+
     /// Every alias that ever pointed at the key.
     pub fn alias_candidates(&self) -> impl Iterator<Item = &str> {
         self.alias_candidates.iter().map(|name| &**name)

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dormouse_cloudtrail::{Decoder, NameResolver, UNRESOLVED_ALIAS};
-use dormouse_ledger::{Bounds, CoverageOptions, Ledger, Rank, Tally};
+use dormouse_ledger::{Bounds, CoverageOptions, Ledger, Rank, Rules, Tally};
 use dormouse_model::{AccountId, Answer, Cell, Clock, EventTime, KeyArn, Region};
 use dormouse_store::{CellCounts, Commit, Epoch, Fold, Quarantined, Readers, Store, StoreError, Totals};
 use tokio::sync::{Semaphore, mpsc};
@@ -316,13 +316,14 @@ impl Pipeline {
         CheckpointView(self.core.state.checkpoints.clone())
     }
 
-    /// What is known now, for as long as the pipeline lives and after it. `readers` are those of its store.
-    pub fn view(&self, readers: Readers, idle_after_seconds: u32) -> LiveView {
+    /// What is known now, for as long as the pipeline lives and after it. `readers` are those of its store; keys are
+    /// judged by `rules`.
+    pub fn view(&self, readers: Readers, rules: Arc<Rules>) -> LiveView {
         let state = &self.core.state;
         let (ledger, recent) = (Arc::clone(&state.ledger), state.recent.clone());
         let (coverage, inventory) = (state.coverage.clone(), state.inventory.clone());
         let clock = Arc::clone(&self.intake.clock);
-        LiveView::new(ledger, recent, coverage, inventory, readers, clock, idle_after_seconds)
+        LiveView::new(ledger, recent, coverage, inventory, readers, clock, rules)
     }
 
     /// Works until `stop`, then commits what has come in, writes the tables and returns the counters. Stop it after the

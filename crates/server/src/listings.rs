@@ -212,15 +212,18 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use dormouse_ledger::query::select;
-    use dormouse_ledger::{Judge, Ledger, Rank};
+    use std::sync::Arc;
+
+    use dormouse_ledger::{Judge, Ledger, Rank, Rules};
     use dormouse_model::EventTime;
     use proptest::prelude::*;
 
     use super::*;
 
     fn selection() -> Selection {
-        let judge = Judge { now: EventTime::from_seconds(1), idle_after_seconds: 1 };
-        select(&Ledger::<Rank>::new(dormouse_ledger::Bounds::default()), &KeyQuery::default(), judge)
+        let rules = Arc::new(Rules::idle_after(1));
+        let judge = Judge::without_witnesses(EventTime::from_seconds(1), rules);
+        select(&Ledger::<Rank>::new(dormouse_ledger::Bounds::default()), &KeyQuery::default(), &judge)
     }
 
     fn keep(listings: &Listings) -> Cursor {

@@ -1,6 +1,6 @@
 //! What the doubles' faults have in common: when they strike, and how a request then ends.
 //!
-//! Each operation has at most one fault, which can be set, replaced and cleared while clients are at work. All chances
+//! The faults of an operation can be set, added, replaced and cleared while clients are at work. All chances
 //! of a double are rolled from one seeded generator, so the same requests in the same order meet the same faults.
 
 use std::collections::HashMap;
@@ -26,6 +26,14 @@ pub(crate) trait Troublesome {
 
     /// How many requests are left until it is over.
     fn requests_left(&mut self) -> &mut Option<u64>;
+
+    /// How many requests are spared before it begins.
+    fn requests_spared(&mut self) -> u64 {
+        0
+    }
+
+    /// One request was spared.
+    fn spare(&mut self) {}
 }
 
 /// How a request that does not go well ends.
@@ -52,7 +60,8 @@ pub(crate) struct Switchboard<K, F> {
 
 struct Board<K, F> {
     random: fastrand::Rng,
-    faults: HashMap<K, F>,
+    /// Of several that concern a request the first strikes.
+    faults: HashMap<K, Vec<F>>,
 }
 
 impl<K, F> Clone for Switchboard<K, F> {
@@ -73,7 +82,12 @@ impl<K: Eq + Hash, F: Troublesome + Clone> Switchboard<K, F> {
     }
 
     pub(crate) fn set(&self, operation: K, fault: F) {
-        self.lock().faults.insert(operation, fault);
+        self.lock().faults.insert(operation, vec![fault]);
+    }
+
+    /// Adds a fault behind those that the operation has.
+    pub(crate) fn add(&self, operation: K, fault: F) {
+        self.lock().faults.entry(operation).or_default().push(fault);
     }
 
     pub(crate) fn clear(&self, operation: &K) {
@@ -84,13 +98,13 @@ impl<K: Eq + Hash, F: Troublesome + Clone> Switchboard<K, F> {
         self.lock().faults.clear();
     }
 
-    /// The operation's fault, if it has one.
+    /// The operation's first fault, if it has one.
     pub(crate) fn get(&self, operation: &K) -> Option<F> {
-        self.lock().faults.get(operation).cloned()
+        self.lock().faults.get(operation).and_then(|faults| faults.first()).cloned()
     }
 
-    /// Rolls for one request of `operation`, unless its fault does not concern the request or is certain to end it in a
-    /// way of its own (`is_certain`). Returns the fault with the roll.
+    /// Rolls for one request of `operation` by the first of its faults that concerns the request and does not spare it;
+    /// not for how it ends if that is certain (`is_certain`). Returns the fault with the roll.
     pub(crate) fn roll(
         &self,
         operation: &K,
@@ -99,14 +113,17 @@ impl<K: Eq + Hash, F: Troublesome + Clone> Switchboard<K, F> {
     ) -> Option<(F, Roll)> {
         let mut board = self.lock();
         let Board { random, faults } = &mut *board;
-        let fault = faults.get_mut(operation).filter(|fault| concerns(fault))?;
-        match fault.requests_left() {
-            Some(0) => {
-                faults.remove(operation);
+        let faults = faults.get_mut(operation)?;
+        faults.retain_mut(|fault| *fault.requests_left() != Some(0));
+        let fault = faults.iter_mut().filter(|fault| concerns(fault)).find_map(|fault| {
+            if fault.requests_spared() > 0 {
+                fault.spare();
                 return None;
             }
-            Some(left) => *left -= 1,
-            None => {}
+            Some(fault)
+        })?;
+        if let Some(left) = fault.requests_left() {
+            *left -= 1;
         }
         let trouble = fault.trouble();
         let roll = Roll {

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use dormouse_cloudtrail::{Decoder, Limits};
+use dormouse_ledger::Judge;
 use dormouse_ledger::query::{Selection, select};
-use dormouse_ledger::{Judge, KeyDocument, Source};
-use dormouse_model::{AccountId, KeyArn, Region, WallClock};
+use dormouse_model::{AccountId, Clock, KeyArn, Region, WallClock};
 use dormouse_pipeline::view::{AccountsDocument, KeyDetails, KeysPage};
 use dormouse_pipeline::{
     Pipeline, PipelineOptions, QuarantineAction, QuarantineOutcome, StoreView, read_store,
@@ -16,7 +16,7 @@ use dormouse_store::{Reader, SqliteOptions, SqliteStore, StoreError, StoredQuara
 use tokio_util::sync::CancellationToken;
 
 use super::{PAGE, Question, Status, no_such_message};
-use crate::commands::{judge_now, seconds};
+use crate::commands::seconds;
 use crate::config::Config;
 use crate::exit::NoSuch;
 
@@ -41,20 +41,20 @@ impl StoreFile {
         self.view.get().ok_or_else(|| anyhow::anyhow!("the store was not read"))
     }
 
-    fn judge(&self) -> Judge {
-        judge_now(self.config.verdicts.idle_after)
+    fn judge(&self) -> anyhow::Result<Judge> {
+        Ok(self.view()?.judge(WallClock.now_seconds(), self.config.rules()?))
     }
 
     pub(super) fn keys(&self, question: &Question, most: usize) -> anyhow::Result<StoreWalk<'_>> {
-        let (view, judge) = (self.view()?, self.judge());
-        let selection = select(&view.ledger, question.query(), judge);
+        let (view, judge) = (self.view()?, self.judge()?);
+        let selection = select(&view.ledger, question.query(), &judge);
         let until = selection.len().min(most);
         Ok(StoreWalk { view, selection, judge, from: 0, until, is_over: false })
     }
 
     pub(super) fn key(&self, key: KeyArn) -> anyhow::Result<KeyDetails> {
         let view = self.view()?;
-        let details = view.details(key, self.judge())?;
+        let details = view.details(key, &self.judge()?)?;
         Ok(details.ok_or_else(|| NoSuch(no_such_key(key, view)))?)
     }
 
@@ -68,7 +68,7 @@ impl StoreFile {
         accounts: &[AccountId],
         regions: &[Region],
     ) -> anyhow::Result<AccountsDocument> {
-        let mut known = self.view()?.accounts(&self.config.history.declared(), self.judge().now);
+        let mut known = self.view()?.accounts(&self.config.declared(), self.judge()?.now());
         known.retain(accounts, regions);
         Ok(known)
     }
@@ -175,8 +175,7 @@ impl StoreWalk<'_> {
         let rows = self.selection.rows(self.from, PAGE.min(self.until - self.from));
         self.from += rows.len();
         self.is_over = self.from >= self.until || rows.is_empty();
-        let document =
-            |key| ledger.with(key, |state| KeyDocument::new(key, state, ledger, Source::Stream, self.judge));
+        let document = |key| self.view.document(key, &self.judge);
         let keys = ledger.keys_in_rows(rows).into_iter().filter_map(document).collect();
         Some(KeysPage { keys, total: self.selection.len(), next: None })
     }

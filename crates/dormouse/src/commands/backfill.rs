@@ -26,7 +26,6 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::seconds;
 use crate::ask::{self, Instance};
 use crate::cli::{BackfillArgs, Cli, TableOrJson};
 use crate::config::Config;
@@ -89,7 +88,7 @@ fn choose(args: &BackfillArgs, cli: &Cli, runtime: &Runtime) -> anyhow::Result<W
     config.history.endpoint_url = args.endpoint_url.clone().or(config.history.endpoint_url);
     let opened = runtime.block_on(open_pipeline(&config, Arc::new(WallClock)));
     match opened {
-        Ok(opened) => Ok(Worker::Alone(Box::new(Alone::start(&config, opened, runtime)))),
+        Ok(opened) => Ok(Worker::Alone(Box::new(Alone::start(&config, opened, runtime)?))),
         Err(error) => match error.downcast_ref::<StoreError>() {
             Some(StoreError::Locked { path, holder }) => {
                 let asked = ask::instance_of(cli, &place)?;
@@ -303,18 +302,18 @@ impl Worker {
 }
 
 impl Alone {
-    fn start(config: &Config, opened: Opened, runtime: &Runtime) -> Self {
+    fn start(config: &Config, opened: Opened, runtime: &Runtime) -> anyhow::Result<Self> {
         let Opened { pipeline, store: _, decoder } = opened;
         let clock: Arc<dyn Clock> = Arc::new(WallClock);
         let _context = runtime.enter();
         let historian =
             Historian::new(&config.history, &AwsOptions::default(), pipeline.history(), decoder, clock);
         let readers = Readers::of(config.store.path.clone());
-        let view = pipeline.view(readers, seconds(config.verdicts.idle_after));
+        let view = pipeline.view(readers, config.rules()?);
         let stop = CancellationToken::new();
         let running = runtime.spawn(pipeline.run(stop.clone()));
-        let declared = config.history.declared();
-        Self { historian, view, declared, running, stop }
+        let declared = config.declared();
+        Ok(Self { historian, view, declared, running, stop })
     }
 
     fn job(&self, id: u64) -> anyhow::Result<JobHandle> {

@@ -8,19 +8,12 @@ pub(crate) mod demo;
 pub(crate) mod keys;
 pub(crate) mod man;
 pub(crate) mod quarantine;
+pub(crate) mod reconcile;
 pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod status;
 
 use std::time::Duration;
-
-use dormouse_ledger::Judge;
-use dormouse_model::{Clock, WallClock};
-
-/// Judges keys as of now.
-pub(crate) fn judge_now(idle_after: Duration) -> Judge {
-    Judge { now: WallClock.now_seconds(), idle_after_seconds: seconds(idle_after) }
-}
 
 /// Whole seconds, as many as can be said.
 pub(crate) fn seconds(duration: Duration) -> u32 {

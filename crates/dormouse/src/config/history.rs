@@ -104,6 +104,7 @@ impl DeclaredConfig {
             accounts: self.accounts.clone(),
             regions: self.regions.clone(),
             span: Span { from: midnight(self.from), until: midnight(self.to.saturating_add(1)) },
+            delay_seconds: 0,
         }
     }
 }

@@ -5,23 +5,29 @@
 //! is no setting of the file: it comes from a file of its own or from `DORMOUSE_HTTP_TOKEN`.
 
 mod history;
+mod inventory;
 mod sources;
 mod values;
+mod verdicts;
 
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use dormouse_ledger::{Declared, Rules};
 use dormouse_model::OperationTable;
 use dormouse_server::{Limits, ServerOptions, Token};
 use serde::Deserialize;
 
 pub(crate) use history::HistoryConfig;
+pub(crate) use inventory::{Accounts, InventoryConfig, Regions};
 pub(crate) use sources::{OnPoison, QueueConfig, SourceConfig, SourceKind};
 pub(crate) use values::parse_bytes;
+pub(crate) use verdicts::{CoverageConfig, VerdictsConfig};
 
 use values::{bytes, duration};
 
@@ -42,6 +48,10 @@ pub(crate) struct Config {
     pub(crate) operations: OperationsConfig,
     /// When a key is called unused.
     pub(crate) verdicts: VerdictsConfig,
+    /// What claims rest on.
+    pub(crate) coverage: CoverageConfig,
+    /// What AWS is asked; nothing if absent.
+    pub(crate) inventory: Option<InventoryConfig>,
     /// How history is read, and what is declared of it.
     pub(crate) history: HistoryConfig,
     /// How events are taken in.
@@ -155,21 +165,6 @@ pub(crate) struct OperationsConfig {
     pub(crate) not_in_use: Vec<String>,
 }
 
-/// When a key is called unused.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct VerdictsConfig {
-    /// A key used within this time is in use.
-    #[serde(deserialize_with = "duration")]
-    pub(crate) idle_after: Duration,
-}
-
-impl Default for VerdictsConfig {
-    fn default() -> Self {
-        Self { idle_after: Duration::from_secs(90 * 86_400) }
-    }
-}
-
 /// How events are taken in.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -256,6 +251,27 @@ const SETTINGS: &[(&str, &str, Form)] = &[
     ("http", "allow_anonymous", Form::Bool),
     ("http", "max_key_series", Form::Number),
     ("verdicts", "idle_after", Form::Text),
+    ("verdicts", "grace", Form::Text),
+    ("verdicts", "proof_max_age", Form::Text),
+    ("verdicts", "idle_after_tag", Form::Text),
+    ("coverage", "blind_after", Form::Text),
+    ("coverage", "delivery_delay", Form::Text),
+    ("inventory", "accounts", Form::Text),
+    ("inventory", "role_name", Form::Text),
+    ("inventory", "role_path", Form::Text),
+    ("inventory", "external_id", Form::Text),
+    ("inventory", "session_name", Form::Text),
+    ("inventory", "session_duration", Form::Text),
+    ("inventory", "via_role", Form::Text),
+    ("inventory", "interval", Form::Text),
+    ("inventory", "deadline", Form::Text),
+    ("inventory", "describe_every", Form::Text),
+    ("inventory", "last_usage", Form::Bool),
+    ("inventory", "last_usage_every", Form::Text),
+    ("inventory", "heartbeat", Form::Text),
+    ("inventory", "concurrency", Form::Number),
+    ("inventory", "region", Form::Text),
+    ("inventory", "endpoint_url", Form::Text),
     ("history", "concurrency", Form::Number),
     ("history", "bandwidth", Form::Text),
     ("history", "region", Form::Text),
@@ -275,6 +291,20 @@ const SETTINGS: &[(&str, &str, Form)] = &[
 const TOKEN_VARIABLE: &str = "DORMOUSE_HTTP_TOKEN";
 
 impl Config {
+    /// By what keys are judged.
+    pub(crate) fn rules(&self) -> anyhow::Result<Arc<Rules>> {
+        let asks_kms = self.inventory.as_ref().is_some_and(|inventory| inventory.last_usage);
+        let thresholds = self.verdicts.thresholds()?;
+        Ok(Arc::new(Rules::new(thresholds, &self.operation_table()?, self.declared(), asks_kms)))
+    }
+
+    /// What is declared complete, of history and of the stream.
+    pub(crate) fn declared(&self) -> Vec<Declared> {
+        let mut declared = self.history.declared();
+        declared.extend(self.coverage.declared());
+        declared
+    }
+
     /// The defaults, and one queue.
     pub(crate) fn for_queue(name: &str, queue_url: &str) -> Self {
         Self { sources: vec![SourceConfig::for_queue(name, queue_url)], ..Self::default() }
@@ -322,6 +352,11 @@ impl Config {
             bail!("[ingest] in_flight_bytes: at least \"1MiB\"; the default is \"64MiB\"");
         }
         self.history.check().context("[history]")?;
+        self.verdicts.check().context("[verdicts]")?;
+        self.coverage.check().context("[coverage]")?;
+        if let Some(inventory) = &self.inventory {
+            inventory.check().context("[inventory]")?;
+        }
         let mut names = BTreeSet::new();
         for source in &self.sources {
             source.check().with_context(|| format!("[[sources]] {:?}", source.name))?;
@@ -401,12 +436,12 @@ fn apply_overrides(text: &str, overrides: &[Override]) -> anyhow::Result<Config>
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    const MINIMAL: &str = "[[sources]]\nname = \"bus\"\ntype = \"sqs\"\nqueue_url = \"https://sqs.eu-west-1.amazonaws.com/111122223333/dormouse\"\n";
+    pub(super) const MINIMAL: &str = "[[sources]]\nname = \"bus\"\ntype = \"sqs\"\nqueue_url = \"https://sqs.eu-west-1.amazonaws.com/111122223333/dormouse\"\n";
 
-    fn parse(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+    pub(super) fn parse(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Config::parse(text, variables).map_err(|error| format!("{error:#}"))
     }
@@ -464,11 +499,21 @@ mod tests {
                 ("http", "listen") => "127.0.0.1:0",
                 ("log", "format") => "json",
                 (_, key) if key.ends_with("bytes") || key == "bandwidth" => "2MiB",
+                ("inventory", "accounts") => "org",
+                ("inventory", "role_path") => "/audit/",
+                ("inventory", "via_role") => "arn:aws:iam::111122223333:role/hub",
+                ("inventory", "role_name" | "external_id" | "session_name" | "region" | "endpoint_url") => {
+                    "xy"
+                }
+                ("verdicts", "idle_after_tag") => "x",
                 ("store" | "log" | "http" | "history", _) => "x",
                 _ => "1h",
             };
             let variable = format!("DORMOUSE_{}_{}", section.to_uppercase(), key.to_uppercase());
-            parse(MINIMAL, &[(&variable, value)]).unwrap_or_else(|error| panic!("{variable}: {error}"));
+            let inventory = "[inventory]\nregions = [\"eu-west-1\"]\n";
+            let text =
+                if *section == "inventory" { format!("{MINIMAL}{inventory}") } else { MINIMAL.to_owned() };
+            parse(&text, &[(&variable, value)]).unwrap_or_else(|error| panic!("{variable}: {error}"));
         }
     }
 

@@ -82,7 +82,7 @@ fn fields(key: &KeyDocument) -> [String; COLUMNS.len()] {
         text(last_use.and_then(|last| last.session.as_ref())),
         text(last_use.and_then(|last| last.invoked_by.as_ref())),
         text(last_use.and_then(|last| last.source_ip.as_ref())),
-        text(last_use.map(|last| &last.event_id)),
+        text(last_use.and_then(|last| last.event_id.as_ref())),
         context.map(|context| serde_json::to_string(context).unwrap_or_default()).unwrap_or_default(),
         attempt.map(|attempt| attempt.at.to_string()).unwrap_or_default(),
         text(attempt.and_then(|attempt| attempt.error_code.as_ref())),

@@ -121,7 +121,7 @@ fn last_use(
     line("  principal", last.principal.as_deref().unwrap_or("-"))?;
     line("  session", last.session.as_deref().unwrap_or("-"))?;
     line("  from", last.source_ip.as_deref().unwrap_or("-"))?;
-    line("  event", &last.event_id)?;
+    line("  event", last.event_id.as_deref().unwrap_or("-"))?;
     for (name, value) in last.encryption_context.iter().flatten() {
         line("  for", &format!("{name} = {value}"))?;
     }

@@ -1,6 +1,6 @@
 //! Many keys, a line each.
 
-use dormouse_ledger::{KeyDocument, VerdictKind};
+use dormouse_ledger::{KeyDocument, Verdict, VerdictKind};
 use dormouse_model::{EventTime, LifecycleState};
 
 use super::lines::sentence;
@@ -83,7 +83,7 @@ impl Keys {
         let uses = Cell::from(count(key.uses));
         let state = key.state.map(state).unwrap_or_default();
         let place = [key.account.to_string(), key.region.name().to_owned(), key.id.clone()].map(Cell::from);
-        let verdict = verdict(key.verdict.kind);
+        let verdict = verdict(&key.verdict);
         self.shown += 1;
         if self.is_of_wanted {
             let attempt = key.last_attempt.as_ref();
@@ -185,12 +185,14 @@ fn state(state: LifecycleState) -> Cell {
 }
 
 /// A verdict in its paint.
-fn verdict(kind: VerdictKind) -> Cell {
-    let paint = match kind {
+fn verdict(verdict: &Verdict) -> Cell {
+    let paint = match verdict.kind {
         VerdictKind::InUse => Paint::Good,
+        VerdictKind::Idle | VerdictKind::NeverUsed => Paint::Warning,
         VerdictKind::Unknown => Paint::Dim,
+        VerdictKind::Blind => Paint::Bad,
     };
-    Cell::new(kind.name(), paint)
+    Cell::new(verdict.in_words(), paint)
 }
 
 #[cfg(test)]

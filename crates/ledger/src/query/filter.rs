@@ -49,8 +49,16 @@ impl TagFilter {
         })
     }
 
-    fn fits(&self, key: &str, value: &str) -> bool {
+    /// Whether a tag fits.
+    pub fn fits(&self, key: &str, value: &str) -> bool {
         self.key.fits(key) && self.value.as_ref().is_none_or(|pattern| pattern.fits(value))
+    }
+}
+
+impl std::fmt::Display for TagFilter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.key.as_str())?;
+        self.value.as_ref().map_or(Ok(()), |value| write!(f, "={}", value.as_str()))
     }
 }
 
@@ -111,7 +119,7 @@ fn has_text(text: &str, key: KeyArn, registers: Option<&Registers>, aliases: &Al
 }
 
 /// Seconds of a time like `90d`, `1h30m` or `45s`; a number alone is seconds.
-pub(super) fn parse_age(text: &str) -> Option<u32> {
+pub fn parse_age(text: &str) -> Option<u32> {
     let text = text.trim();
     if let Ok(seconds) = text.parse() {
         return Some(seconds);

@@ -9,7 +9,7 @@ mod select;
 #[cfg(test)]
 mod tests;
 
-pub use filter::{KeyFilter, TagFilter};
+pub use filter::{KeyFilter, TagFilter, parse_age};
 pub use pattern::Pattern;
 pub use select::{Selection, select};
 
@@ -165,7 +165,7 @@ impl KeyQuery {
                 true
             }
             "idle_for" => {
-                filter.idle_for = filter::parse_age(value);
+                filter.idle_for = parse_age(value);
                 filter.idle_for.is_some()
             }
             "wanted" => {

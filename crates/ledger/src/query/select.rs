@@ -64,7 +64,7 @@ impl Selection {
 
 /// Answers a question about the keys that exist. Takes time in proportion to their number unless all keys are asked for
 /// by their last use.
-pub fn select<T: Trace>(ledger: &Ledger<T>, query: &KeyQuery, judge: Judge) -> Selection {
+pub fn select<T: Trace>(ledger: &Ledger<T>, query: &KeyQuery, judge: &Judge) -> Selection {
     let order = ledger.by_last_use();
     let filter = &query.filter;
     if *filter == Default::default() && query.sort == SortBy::LastUse {
@@ -72,24 +72,38 @@ pub fn select<T: Trace>(ledger: &Ledger<T>, query: &KeyQuery, judge: Judge) -> S
         return Selection(Rows::All(order, query.order(), never_used));
     }
     // Places that idle_for leaves over: those used longest ago lie first.
-    let until = filter.idle_for.map_or(order.len(), |age| order.used_before(judge.now.minus(age).plus(1)));
-    let verdicts = |last_use| filter.verdicts.is_empty() || filter.verdicts.contains(&judge.kind(last_use));
-    let candidates: Vec<(u32, Option<EventTime>)> =
-        order.iter().take(until).filter(|&(_, last_use)| verdicts(last_use)).collect();
+    let until = filter.idle_for.map_or(order.len(), |age| order.used_before(judge.now().minus(age).plus(1)));
+    let candidates: Vec<(u32, Option<EventTime>)> = order.iter().take(until).collect();
     let keys = ledger.keys_in_rows(candidates.iter().map(|&(row, _)| row));
     let mut found: Vec<(Option<u64>, KeyArn, u32)> = Vec::new();
     for (&(row, last_use), key) in candidates.iter().zip(keys) {
         if !filter.takes_key(key) {
             continue;
         }
-        let by_name = || Some((last_use.map(seconds), key, row));
+        // Most keys are in use, and that can be told by their last use alone.
+        let known_kind = judge.kind_by_last_use(last_use).filter(|_| !filter.verdicts.is_empty());
+        if known_kind.is_some_and(|kind| !filter.verdicts.contains(&kind)) {
+            continue;
+        }
+        let needs_case = !filter.verdicts.is_empty() && known_kind.is_none();
+        let needs_state =
+            needs_case || filter.looks_at_state() || !matches!(query.sort, SortBy::LastUse | SortBy::Arn);
+        if !needs_state {
+            found.push((last_use.map(seconds), key, row));
+            continue;
+        }
         let look = |state: &KeyState<T>| {
-            let is_taken = filter.takes_state(key, state, ledger.aliases());
-            is_taken.then(|| (value(query.sort, key, state, ledger), key, row))
+            filter.takes_state(key, state, ledger.aliases()).then(|| {
+                let case = needs_case.then(|| judge.case(key, state, ledger.aliases()));
+                (value(query.sort, key, state, ledger), case)
+            })
         };
-        let needs_state = filter.looks_at_state() || !matches!(query.sort, SortBy::LastUse | SortBy::Arn);
-        let entry = if needs_state { ledger.with(key, look).flatten() } else { by_name() };
-        found.extend(entry);
+        // The key is no longer locked when it is judged.
+        if let Some((value, case)) = ledger.with(key, look).flatten()
+            && case.is_none_or(|case| filter.verdicts.contains(&judge.kind(&case)))
+        {
+            found.push((value, key, row));
+        }
     }
     sort(&mut found, query);
     Selection(Rows::Some(found.into_iter().map(|(_, _, row)| row).collect()))

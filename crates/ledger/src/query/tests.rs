@@ -1,14 +1,18 @@
 //! Answers against a slow and obvious model: look at every key, keep what fits, sort.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use dormouse_model::{Effect, EventTime, KeyArn, Kind, LifecycleState, Observation};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Bounds, Counting, Evidence, Judge, KeyDocument, Ledger, Source};
+use crate::{Bounds, Counting, Evidence, Judge, KeyDocument, Ledger, Rules, Source};
 
-const JUDGE: Judge = Judge { now: EventTime::from_seconds(1_000), idle_after_seconds: 100 };
+/// Everything but what KMS said is unproven, so that verdicts of each kind need their state looked at.
+fn judge() -> Judge {
+    Judge::without_witnesses(EventTime::from_seconds(1_000), Arc::new(Rules::idle_after(100)))
+}
 
 fn key(number: usize) -> KeyArn {
     let place = ["eu-west-1:111122223333", "us-east-1:111122223333", "eu-west-1:444455556666"][number % 3];
@@ -168,10 +172,10 @@ proptest! {
             apply(&ledger, place, event);
             if place % 7 == 0 {
                 // Somebody else asks in between.
-                select(&ledger, &query, JUDGE);
+                select(&ledger, &query, &judge());
             }
         }
-        let document = |key, state: &_| KeyDocument::new(key, state, &ledger, Source::Stream, JUDGE);
+        let document = |key, state: &_| KeyDocument::new(key, state, &ledger, Source::Stream, &judge());
         let mut expected = Vec::new();
         ledger.for_each_key(|key, state| {
             let document = document(key, state);
@@ -179,7 +183,7 @@ proptest! {
                 expected.push(document.arn);
             }
         });
-        let selection = select(&ledger, &query, JUDGE);
+        let selection = select(&ledger, &query, &judge());
         let found = ledger.keys_in_rows(selection.rows(0, usize::MAX));
         let documents: Vec<_> =
             found.iter().map(|&key| ledger.with(key, |state| document(key, state)).unwrap()).collect();
@@ -207,7 +211,7 @@ proptest! {
         }
         let ledger = Ledger::<Evidence>::new(Bounds::default());
         (0..20).for_each(|place| apply(&ledger, place, (place, [2, 3, 4][place % 3], 900)));
-        select(&ledger, &query, JUDGE);
+        select(&ledger, &query, &judge());
     }
 }
 
@@ -216,7 +220,7 @@ fn pages_stay_the_same_whatever_is_written_meanwhile() {
     let ledger = Ledger::<Evidence>::new(Bounds::default());
     (0..10).zip(900..).for_each(|(number, time)| apply(&ledger, number, (number, 0, time)));
     for sort in SortBy::ALL {
-        let selection = select(&ledger, &KeyQuery { sort, ..KeyQuery::default() }, JUDGE);
+        let selection = select(&ledger, &KeyQuery { sort, ..KeyQuery::default() }, &judge());
         let before = selection.rows(0, 100);
         (0..10)
             .zip((940..950).rev())
@@ -231,9 +235,9 @@ fn times_are_read_as_people_write_them() {
     for (text, seconds) in
         [("90d", Some(7_776_000)), ("1h 30m", Some(5_400)), ("45", Some(45)), ("2w", Some(1_209_600))]
     {
-        assert_eq!(filter::parse_age(text), seconds, "{text}");
+        assert_eq!(parse_age(text), seconds, "{text}");
     }
     for text in ["", "d", "90x", "1 2", "-1d", "1.5d", "99999999999d", "4294967295d"] {
-        assert_eq!(filter::parse_age(text), None, "{text}");
+        assert_eq!(parse_age(text), None, "{text}");
     }
 }

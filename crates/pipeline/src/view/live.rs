@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use dormouse_ledger::query::{KeyQuery, Selection, select};
 use dormouse_ledger::{
-    Coverage, Declared, Evidence, Inventory, Judge, KeyDocument, KeyState, Ledger, Rank, Source, Trace,
+    Coverage, Declared, Evidence, Inventory, Judge, KeyDocument, KeyState, Ledger, Rank, Rules, Source,
+    Trace, Witnesses,
 };
 use dormouse_model::{Clock, KeyArn};
 use dormouse_store::{History, Reader, Readers, StoredQuarantined};
@@ -29,7 +30,20 @@ pub struct LiveView {
     inventory: Shared<Inventory>,
     readers: Readers,
     clock: Arc<dyn Clock>,
-    idle_after_seconds: u32,
+    rules: Arc<Rules>,
+}
+
+/// What judges look at: locked for one look at a time, in the order in which the committing task locks.
+struct Beside {
+    coverage: Shared<Coverage>,
+    inventory: Shared<Inventory>,
+}
+
+impl Witnesses for Beside {
+    fn look(&self, look: &mut dyn FnMut(&Coverage, &Inventory)) {
+        let coverage = self.coverage.read();
+        look(&coverage, &self.inventory.read());
+    }
 }
 
 /// A key as memory has it.
@@ -54,9 +68,9 @@ impl LiveView {
         inventory: Shared<Inventory>,
         readers: Readers,
         clock: Arc<dyn Clock>,
-        idle_after_seconds: u32,
+        rules: Arc<Rules>,
     ) -> Self {
-        Self { ledger, recent, coverage, inventory, readers, clock, idle_after_seconds }
+        Self { ledger, recent, coverage, inventory, readers, clock, rules }
     }
 
     /// The state of all keys.
@@ -66,12 +80,13 @@ impl LiveView {
 
     /// Judges keys as of now.
     pub fn judge(&self) -> Judge {
-        Judge { now: self.clock.now_seconds(), idle_after_seconds: self.idle_after_seconds }
+        let beside = Beside { coverage: self.coverage.clone(), inventory: self.inventory.clone() };
+        Judge::new(self.clock.now_seconds(), Arc::clone(&self.rules), Arc::new(beside))
     }
 
     /// The keys that a question is about.
     pub fn select(&self, query: &KeyQuery) -> Selection {
-        select(&self.ledger, query, self.judge())
+        select(&self.ledger, query, &self.judge())
     }
 
     /// The documents of the keys in these rows, in the same order.
@@ -79,7 +94,7 @@ impl LiveView {
         let judge = self.judge();
         let keys = self.ledger.keys_in_rows(rows.iter().copied());
         let known = self.complete(&keys, false)?;
-        Ok(known.into_iter().map(|known| self.document(known, judge)).collect())
+        Ok(known.into_iter().map(|known| self.document(known, &judge)).collect())
     }
 
     /// A key with its history; `None` if no such key is known.
@@ -89,7 +104,7 @@ impl LiveView {
             return Ok(None);
         };
         let history = std::mem::take(&mut known.since);
-        let document = self.document(known, judge);
+        let document = self.document(known, &judge);
         Ok(Some(history::details(document, history, self.ledger.is_received(key.account()))))
     }
 
@@ -141,7 +156,7 @@ impl LiveView {
         self.readers.close();
     }
 
-    fn document(&self, known: Known, judge: Judge) -> KeyDocument {
+    fn document(&self, known: Known, judge: &Judge) -> KeyDocument {
         let Known { key, state, last_use, last_attempt, .. } = known;
         let state = state.with_traces(last_use, last_attempt);
         KeyDocument::new(key, &state, &self.ledger, Source::Stream, judge)

@@ -1,10 +1,12 @@
 //! What is known, read from a store that another process may be writing: the tables, and the journal's tail on top.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use dormouse_ledger::query::{KeyQuery, select};
 use dormouse_ledger::{
-    Bounds, Coverage, Declared, Delta, Evidence, Inventory, Judge, KeyDocument, KeyState, Ledger, Source,
+    Bounds, Coverage, Declared, Delta, Evidence, Inventory, Judge, KeyDocument, KeyState, Ledger, Rules,
+    Source,
 };
 use dormouse_model::{EventTime, KeyArn};
 use dormouse_store::{Reader, StoredQuarantined, Totals};
@@ -25,9 +27,9 @@ pub struct StoreView {
     /// The counters.
     pub totals: Totals,
     /// What was received, and what history proves.
-    pub coverage: Coverage,
+    pub coverage: Arc<Coverage>,
     /// What was heard of accounts and their Regions.
-    pub inventory: Inventory,
+    pub inventory: Arc<Inventory>,
     /// The quarantine and the history of single keys are read on demand.
     reader: Reader,
     /// What the tables lack.
@@ -71,22 +73,32 @@ pub fn read_store(path: &Path) -> Result<StoreView, PipelineError> {
     coverage.set_unread(held_back(reader.unread()?));
     totals.tally = totals.tally.plus(tail.tally);
     totals.unattributed_attempts = ledger.unattributed_attempts();
+    let (coverage, inventory) = (Arc::new(coverage), Arc::new(inventory));
     Ok(StoreView { ledger, totals, coverage, inventory, reader, tail })
 }
 
 impl StoreView {
+    /// Judges keys as of `now`, by `rules`.
+    pub fn judge(&self, now: EventTime, rules: Arc<Rules>) -> Judge {
+        Judge::new(now, rules, Arc::new((Arc::clone(&self.coverage), Arc::clone(&self.inventory))))
+    }
+
     /// The keys that a question is about, from the first on, at most so many.
-    pub fn keys(&self, query: &KeyQuery, most: usize, judge: Judge) -> KeysPage {
+    pub fn keys(&self, query: &KeyQuery, most: usize, judge: &Judge) -> KeysPage {
         let selection = select(&self.ledger, query, judge);
         let keys = self.ledger.keys_in_rows(selection.rows(0, most));
-        let document = |key| {
-            self.ledger.with(key, |state| KeyDocument::new(key, state, &self.ledger, Source::Stream, judge))
-        };
-        KeysPage { keys: keys.into_iter().filter_map(document).collect(), total: selection.len(), next: None }
+        let keys = keys.into_iter().filter_map(|key| self.document(key, judge)).collect();
+        KeysPage { keys, total: selection.len(), next: None }
+    }
+
+    /// A key as all surfaces show it; `None` if no such key is known.
+    pub fn document(&self, key: KeyArn, judge: &Judge) -> Option<KeyDocument> {
+        let state = self.ledger.get(key).filter(KeyState::exists)?;
+        Some(KeyDocument::new(key, &state, &self.ledger, Source::Stream, judge))
     }
 
     /// A key with its history; `None` if no such key is known.
-    pub fn details(&self, key: KeyArn, judge: Judge) -> Result<Option<KeyDetails>, PipelineError> {
+    pub fn details(&self, key: KeyArn, judge: &Judge) -> Result<Option<KeyDetails>, PipelineError> {
         let Some(state) = self.ledger.get(key).filter(KeyState::exists) else {
             return Ok(None);
         };

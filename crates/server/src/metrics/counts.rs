@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dormouse_ledger::{Order, Registers, VerdictKind};
+use dormouse_ledger::{KeyState, Order, Rank, Registers, VerdictKind};
 use dormouse_model::{AccountId, LifecycleState, Region};
 use dormouse_pipeline::LiveView;
 use dormouse_pipeline::view::{AccountDocument, AccountsDocument, QuarantineDocument};
@@ -21,6 +21,7 @@ use super::definitions::{
     COUNT_AGE, COUNT_DURATION, Definition, KEYS, KEYS_BY_IDLE_AGE, QUARANTINE_BYTES, QUARANTINE_MESSAGES,
     RECEIVED, Row, number,
 };
+use super::places;
 
 /// Series of [`KEYS`] at the most.
 const MOST_SERIES: usize = 2_000;
@@ -47,6 +48,7 @@ struct Counted {
     keys: Vec<Row>,
     idle: Vec<Row>,
     received: Vec<Row>,
+    places: Vec<(&'static Definition, Vec<Row>)>,
     quarantine: Option<QuarantineDocument>,
     at: Instant,
     took: Duration,
@@ -71,7 +73,8 @@ const DEFINITIONS: [&Definition; 7] = [
 
 impl KeyCounts {
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
-        let descs: Result<_, _> = DEFINITIONS.iter().map(|definition| definition.desc()).collect();
+        let definitions = DEFINITIONS.iter().chain(&places::DEFINITIONS);
+        let descs: Result<_, _> = definitions.map(|definition| definition.desc()).collect();
         Ok(Self { latest: Arc::default(), descs: descs? })
     }
 
@@ -97,14 +100,15 @@ impl KeyCounts {
         let order = view.ledger().by_last_use();
         let keys = rows(count_keys(view, &order));
         let idle = count_idle(view, &order);
-        let received = received(&view.accounts(&[]));
+        let known = view.accounts(&[]);
+        let (received, places) = (received(&known), places::rows(&known, view.judge().now()));
         let quarantine = view.quarantine_size();
         if let Err(error) = &quarantine {
             tracing::warn!("the quarantine's size cannot be read: {error}");
         }
         let at = Instant::now();
         let took = at.duration_since(begun);
-        let counted = Counted { keys, idle, received, quarantine: quarantine.ok(), at, took };
+        let counted = Counted { keys, idle, received, places, quarantine: quarantine.ok(), at, took };
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(counted);
     }
 }
@@ -126,6 +130,8 @@ impl Collector for KeyCounts {
             COUNT_AGE.single(counted.at.elapsed().as_secs_f64()),
             COUNT_DURATION.single(counted.took.as_secs_f64()),
         ];
+        families
+            .extend(counted.places.iter().map(|(definition, rows)| definition.family(rows.iter().cloned())));
         if let Some(quarantine) = counted.quarantine {
             families.push(QUARANTINE_MESSAGES.single(number(quarantine.messages)));
             families.push(QUARANTINE_BYTES.single(number(quarantine.bytes)));
@@ -142,9 +148,19 @@ fn count_keys(view: &LiveView, order: &Order) -> HashMap<Place, HashMap<Kind, u6
     for chunk in entries.chunks(CHUNK) {
         let keys = ledger.keys_in_rows(chunk.iter().map(|&(row, _)| row));
         for (key, &(_, last_use)) in keys.into_iter().zip(chunk) {
-            let state = ledger.with(key, |state| state.registers().and_then(Registers::state)).flatten();
+            let known_kind = judge.kind_by_last_use(last_use);
+            let look = |state: &KeyState<Rank>| match known_kind {
+                Some(_) => (state.registers().and_then(Registers::state), None),
+                None => (
+                    state.registers().and_then(Registers::state),
+                    Some(judge.case(key, state, ledger.aliases())),
+                ),
+            };
+            let Some((state, case)) = ledger.with(key, look) else { continue };
+            // The key is no longer locked when it is judged.
+            let kind = known_kind.or_else(|| case.map(|case| judge.kind(&case)));
             let kinds = places.entry((key.account(), key.region())).or_default();
-            *kinds.entry((state, judge.kind(last_use))).or_default() += 1;
+            *kinds.entry((state, kind.unwrap_or(VerdictKind::Unknown))).or_default() += 1;
         }
     }
     places
@@ -191,7 +207,7 @@ fn row(account: String, region: String, (state, verdict): Kind, keys: u64) -> Ro
 }
 
 fn count_idle(view: &LiveView, order: &Order) -> Vec<Row> {
-    let now = view.judge().now;
+    let now = view.judge().now();
     let count = |keys: usize| number(u64::try_from(keys).unwrap_or(u64::MAX));
     let mut rows: Vec<Row> = Vec::new();
     for (name, days) in IDLE_AGES {
@@ -259,6 +275,7 @@ mod tests {
                 account: format!("{number:012}").parse().unwrap(),
                 inventory: None,
                 regions: vec![RegionDocument {
+                    stale: None,
                     inventory: None,
                     coverage: CoverageDocument::default(),
                     region: "eu-west-1".parse().unwrap(),

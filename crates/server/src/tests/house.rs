@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use dormouse_cloudtrail::{Decoder, Limits as DecoderLimits};
 use dormouse_history::{BackfillRequest, JobHandle, Jobs, StartError};
-use dormouse_ledger::Declared;
-use dormouse_ledger::Span;
+use dormouse_ledger::{Declared, Rules, Span};
 use dormouse_model::{Clock, EventTime, ManualClock, OperationTable};
 use dormouse_pipeline::{HistoryIntake, OnPoison, Pipeline, PipelineIntake, PipelineOptions};
 use dormouse_simulate::records::{Generated, Generator, Mix, Shape};
@@ -119,6 +118,7 @@ fn declared() -> Declared {
         accounts: vec!["999988887777".parse().unwrap()],
         regions: vec!["sa-east-1".parse().unwrap()],
         span: Span { from: now().minus(3 * 86_400), until: now().minus(86_400) },
+        delay_seconds: 0,
     }
 }
 
@@ -166,7 +166,7 @@ impl House {
         let registry = prometheus::Registry::new();
         pipeline.progress().metrics().register(&registry).unwrap();
         let instance = Instance {
-            view: Arc::new(pipeline.view(Readers::of(path), 90 * 86_400)),
+            view: Arc::new(pipeline.view(Readers::of(path), Arc::new(Rules::idle_after(90 * 86_400)))),
             progress: pipeline.progress(),
             control: pipeline.control(),
             registry,
@@ -177,6 +177,7 @@ impl House {
                 decoder: for_history,
                 clock: Arc::clone(&wall),
             }),
+            inventory: None,
             declared: Arc::new([declared()]),
             store: store_id.into(),
             lifecycle: Arc::default(),

@@ -32,8 +32,28 @@ pub struct AwsFault {
     pub answer_lost: f64,
     /// Every request is refused for want of permissions.
     pub access_denied: bool,
+    /// Every request is refused with this error.
+    pub error: Option<AwsError>,
+    /// No request is answered or carried out: the connection stays open until the client gives up or the double stops.
+    /// (`latency` delays an answer, by tokio's clock.)
+    pub hang: bool,
+    /// So many requests that it concerns go well before it begins, so that a list can break off half-way. They do not
+    /// count as `requests`.
+    pub after: u64,
     /// After so many requests that it concerned the fault is over. `None`: until it is cleared.
     pub requests: Option<u64>,
+}
+
+/// An error answer of a test's choice. The clients of the SDK know it by its code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsError {
+    /// The HTTP status; 400 for most. From 500 on the service is taken not to have seen the request, and CloudTrail has
+    /// no record of it.
+    pub status: u16,
+    /// E.g. `KMSInvalidStateException`.
+    pub code: &'static str,
+    /// What is said about it.
+    pub message: String,
 }
 
 impl Default for AwsFault {
@@ -48,6 +68,9 @@ impl Default for AwsFault {
             dropped: 0.0,
             answer_lost: 0.0,
             access_denied: false,
+            error: None,
+            hang: false,
+            after: 0,
             requests: None,
         }
     }
@@ -68,6 +91,27 @@ impl Troublesome for AwsFault {
     fn requests_left(&mut self) -> &mut Option<u64> {
         &mut self.requests
     }
+
+    fn requests_spared(&mut self) -> u64 {
+        self.after
+    }
+
+    fn spare(&mut self) {
+        self.after = self.after.saturating_sub(1);
+    }
+}
+
+impl AwsFault {
+    /// Whether it ends every request that it concerns in one way.
+    fn certain(&self) -> Option<Mishap> {
+        if self.hang {
+            Some(Mishap::Hung)
+        } else if let Some(error) = &self.error {
+            Some(Mishap::Error(error.clone()))
+        } else {
+            self.access_denied.then_some(Mishap::AccessDenied)
+        }
+    }
 }
 
 /// The switchboard of the faults. Clones share it.
@@ -77,9 +121,11 @@ pub struct AwsFaults {
 }
 
 /// How a request that does not go well ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mishap {
     AccessDenied,
+    Error(AwsError),
+    Hung,
     Common(faults::Mishap),
 }
 
@@ -100,10 +146,21 @@ impl AwsFaults {
         self.board.set((service, Some(operation.to_owned())), fault);
     }
 
-    /// All operations of the service suffer from `fault`, except where one has a fault of its own that concerns the
-    /// request.
+    /// `operation` suffers from `fault`, too. Of several that concern a request the first one strikes that does not
+    /// spare it.
+    pub fn add(&self, service: Service, operation: &str, fault: AwsFault) {
+        self.board.add((service, Some(operation.to_owned())), fault);
+    }
+
+    /// All operations of the service suffer from `fault` and from no other set for all, except where one has a fault of
+    /// its own that concerns the request.
     pub fn set_all(&self, service: Service, fault: AwsFault) {
         self.board.set((service, None), fault);
+    }
+
+    /// All operations of the service suffer from `fault`, too.
+    pub fn add_all(&self, service: Service, fault: AwsFault) {
+        self.board.add((service, None), fault);
     }
 
     /// `operation` has no fault of its own any more.
@@ -122,17 +179,14 @@ impl AwsFaults {
             (fault.accounts.is_empty() || fault.accounts.contains(&account))
                 && (fault.regions.is_empty() || fault.regions.contains(&region))
         };
-        let roll = |operation| self.board.roll(&(service, operation), concerns, |fault| fault.access_denied);
+        let roll =
+            |operation| self.board.roll(&(service, operation), concerns, |fault| fault.certain().is_some());
         let Some((fault, roll)) = roll(Some(operation.to_owned())).or_else(|| roll(None)) else {
             return Roll::default();
         };
         Roll {
             latency: roll.latency,
-            mishap: if fault.access_denied {
-                Some(Mishap::AccessDenied)
-            } else {
-                roll.mishap.map(Mishap::Common)
-            },
+            mishap: fault.certain().or_else(|| roll.mishap.map(Mishap::Common)),
             answer_lost: roll.answer_lost,
         }
     }

@@ -12,8 +12,8 @@
 //! scope. Signatures are not verified, and identity policies do not exist: whoever belongs to an account may do
 //! everything there, and another account what the key's policy says.
 //!
-//! Not in here: data key pairs, key agreement and encapsulation, imported material, custom key stores, `ReplicateKey`,
-//! `UpdatePrimaryRegion`, grant constraints being enforced, and IAM.
+//! Not in here: data key pairs, key agreement and encapsulation, what is inside of imported material, grant constraints
+//! being enforced, and IAM.
 
 mod faults;
 mod organizations;
@@ -22,10 +22,11 @@ mod service;
 mod sts;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dormouse_model::{AccountId, Region};
 
@@ -34,8 +35,9 @@ use crate::sqs::{SqsDouble, SqsOptions};
 use crate::wire::{self, Server};
 use quota::Quotas;
 use sts::Session;
+use traffic::Traffic;
 
-pub use faults::{AwsFault, AwsFaults};
+pub use faults::{AwsError, AwsFault, AwsFaults};
 
 /// A service behind the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,12 +59,27 @@ pub struct AwsDoubleOptions {
     pub unlimited: bool,
     /// The only role name that can be assumed; `None`: any.
     pub role_name: Option<String>,
+    /// The path of that role, e.g. `/ops/`; `None`: any.
+    pub role_path: Option<String>,
+    /// The name of the role whose sessions alone may assume others. It can itself be assumed by anybody, without an
+    /// external id. `None`: anybody may assume any.
+    pub hub_role: Option<String>,
+    /// Whether `AssumeRole` gives credentials for less than the 900 seconds that STS insists on.
+    pub short_sessions: bool,
     /// What `AssumeRole` must bring as external id; `None`: it need not.
     pub external_id: Option<String>,
     /// Accounts in which the role does not exist. Can be changed later by [`AwsDouble::set_role`].
     pub accounts_without_role: Vec<AccountId>,
     /// Accounts other than the management account that may read the organisation.
     pub delegated_administrators: Vec<AccountId>,
+    /// Regions that accounts have not enabled. Can be changed later by [`AwsDouble::set_region`].
+    pub regions_not_enabled: Vec<(AccountId, Region)>,
+    /// Regions in which KMS does not know `GetKeyLastUsage`. Can be changed later by [`AwsDouble::set_last_usage`].
+    pub regions_without_last_usage: Vec<Region>,
+    /// Whether Organizations tells of an account's `Status` alone, and not of its `State`.
+    pub no_account_state: bool,
+    /// Whether Organizations sends an empty page with a `NextToken` before each page with something on it.
+    pub empty_pages: bool,
     /// Serves SQS, too, with queues that [`AwsDouble::sqs`] makes.
     pub sqs: Option<SqsOptions>,
 }
@@ -105,10 +122,18 @@ struct Core {
     options: AwsDoubleOptions,
     faults: AwsFaults,
     quotas: Quotas,
-    counts: Mutex<HashMap<RequestKind, u64>>,
+    traffic: Traffic,
     without_role: Mutex<BTreeSet<AccountId>>,
+    regions: Mutex<Regions>,
     sessions: Mutex<Sessions>,
     sqs: Option<SqsDouble>,
+}
+
+/// What is not to be had in which Region.
+#[derive(Default)]
+struct Regions {
+    not_enabled: HashSet<(AccountId, Region)>,
+    without_last_usage: HashSet<Region>,
 }
 
 /// Credentials that were given out, by access key.
@@ -125,8 +150,12 @@ impl AwsDouble {
         let core = Arc::new(Core {
             faults: AwsFaults::new(options.seed),
             quotas: Quotas::default(),
-            counts: Mutex::default(),
+            traffic: Traffic::default(),
             without_role: Mutex::new(options.accounts_without_role.iter().copied().collect()),
+            regions: Mutex::new(Regions {
+                not_enabled: options.regions_not_enabled.iter().copied().collect(),
+                without_last_usage: options.regions_without_last_usage.iter().copied().collect(),
+            }),
             sessions: Mutex::new(Sessions { random, by_access_key: HashMap::new() }),
             sqs: options.sqs.clone().map(|sqs| SqsDouble::behind(endpoint.clone(), sqs)),
             organisation,
@@ -167,16 +196,77 @@ impl AwsDouble {
         }
     }
 
-    /// How many requests of each kind arrived, those that met a fault or a quota included. SQS counts its own.
+    /// Makes the account have this Region, or not. In a Region that is not enabled KMS and STS do not know the account's
+    /// credentials, and STS does not let anybody assume a role in the account. What is there stays.
+    pub fn set_region(&self, account: AccountId, region: Region, enabled: bool) {
+        let not_enabled = &mut self.core.regions().not_enabled;
+        if enabled {
+            not_enabled.remove(&(account, region));
+        } else {
+            not_enabled.insert((account, region));
+        }
+    }
+
+    /// Makes KMS know `GetKeyLastUsage` in this Region, or not.
+    pub fn set_last_usage(&self, region: Region, known: bool) {
+        let without = &mut self.core.regions().without_last_usage;
+        if known {
+            without.remove(&region);
+        } else {
+            without.insert(region);
+        }
+    }
+
+    /// Ends the sessions in this account, or all: from now on they are expired, whatever was said when they were given
+    /// out. Returns how many there were.
+    pub fn expire_sessions(&self, account: Option<AccountId>) -> usize {
+        let now = self.core.organisation.options().clock.now_seconds();
+        let mut sessions = self.core.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_concerned =
+            |session: &&mut Session| session.expires > now && account.is_none_or(|id| id == session.account);
+        let concerned = sessions.by_access_key.values_mut().filter(is_concerned);
+        concerned.map(|session| session.expires = now).count()
+    }
+
+    /// How many requests of each kind arrived, those that met a fault, a quota or expired credentials included. SQS
+    /// counts its own.
     pub fn requests(&self) -> HashMap<RequestKind, u64> {
-        self.core.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.core.traffic.each(|flow| flow.requests)
+    }
+
+    /// The largest number of requests of each kind that arrived within any one second: any span of 1,000 milliseconds
+    /// (not a calendar second) by the organisation's clock. A clock that stands still makes all requests one moment's.
+    pub fn peaks(&self) -> HashMap<RequestKind, u64> {
+        self.core.traffic.each(|flow| flow.peak)
+    }
+
+    /// The largest of [`Self::peaks`] for the operation over all accounts and Regions, each by itself.
+    pub fn peak_of(&self, service: Service, operation: &str) -> u64 {
+        let wanted = |kind: &RequestKind| kind.service == service && kind.operation == operation;
+        self.core.traffic.of(wanted, |flow| flow.peak).into_iter().max().unwrap_or(0)
+    }
+
+    /// How many requests of each kind a quota refused; those that a fault throttled are not among them.
+    pub fn throttled(&self) -> HashMap<RequestKind, u64> {
+        let mut throttled = self.core.traffic.each(|flow| flow.throttled);
+        throttled.retain(|_, count| *count > 0);
+        throttled
+    }
+
+    /// How many requests of a KMS operation one account may make per second in one Region; `None`: any number.
+    pub fn quota(operation: &str) -> Option<u32> {
+        quota::per_second(operation)
+    }
+
+    /// Makes all counts and peaks begin again at nothing, e.g. before a second pass.
+    pub fn forget_requests(&self) {
+        self.core.traffic.forget();
     }
 
     /// How many requests of the operation arrived from all accounts and Regions.
     pub fn requests_of(&self, service: Service, operation: &str) -> u64 {
-        let counts = self.core.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = counts.iter().filter(|(kind, _)| kind.service == service && kind.operation == operation);
-        wanted.map(|(_, count)| count).sum()
+        let wanted = |kind: &RequestKind| kind.service == service && kind.operation == operation;
+        self.core.traffic.of(wanted, |flow| flow.requests).into_iter().sum()
     }
 
     /// The operations that were called and how often, over all accounts and Regions.
@@ -191,5 +281,15 @@ impl AwsDouble {
     /// Closes the port and all connections. Counts can still be read.
     pub async fn stop(&self) {
         self.server.stop().await;
+    }
+}
+
+impl Core {
+    fn regions(&self) -> MutexGuard<'_, Regions> {
+        self.regions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_region(&self, account: AccountId, region: Region) -> bool {
+        !self.regions().not_enabled.contains(&(account, region))
     }
 }

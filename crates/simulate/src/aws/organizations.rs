@@ -24,27 +24,46 @@ fn text<'a>(request: &'a Value, field: &str) -> Result<&'a str, Refusal> {
     request[field].as_str().ok_or_else(|| invalid(format!("You specified an invalid value for {field}.")))
 }
 
-/// One page of a list under its name.
-fn listed(
-    name: &str,
-    request: &Value,
-    items: impl IntoIterator<Item = (String, Value)>,
-) -> Result<Value, Refusal> {
-    let asked = json!({ "Limit": request["MaxResults"], "Marker": request["NextToken"] });
-    let page = page(&asked, LONGEST_PAGE, items, |(id, _)| id.clone()).map_err(|refusal| {
-        let code = refusal.0.code;
-        invalid(if code == "InvalidMarkerException" {
-            "You provided an invalid NextToken.".to_owned()
-        } else {
-            refusal.0.message
-        })
-    })?;
-    let values: Vec<Value> = page.items.into_iter().map(|(_, value)| value).collect();
-    let mut answer = json!({ name: values });
-    if let Some(next) = page.next {
-        answer["NextToken"] = next.into();
+/// How the token of a page begins that comes after an empty one.
+const AFTER_EMPTY: &str = "EMPTY-";
+
+/// A list as one request asks for it.
+struct Asked<'a> {
+    request: &'a Value,
+    /// Whether an empty page comes before each page with something on it.
+    empty_pages: bool,
+}
+
+impl Asked<'_> {
+    /// The page that is asked for, under the list's name.
+    fn listed(&self, name: &str, items: impl IntoIterator<Item = (String, Value)>) -> Result<Value, Refusal> {
+        let mut token = self.request["NextToken"].clone();
+        if self.empty_pages {
+            match token.as_str().map(|text| text.strip_prefix(AFTER_EMPTY)) {
+                Some(Some("")) => token = Value::Null,
+                Some(Some(text)) => token = text.into(),
+                Some(None) | None => {
+                    let after = format!("{AFTER_EMPTY}{}", token.as_str().unwrap_or_default());
+                    return Ok(json!({ name: [], "NextToken": after }));
+                }
+            }
+        }
+        let asked = json!({ "Limit": self.request["MaxResults"], "Marker": token });
+        let page = page(&asked, LONGEST_PAGE, items, |(id, _)| id.clone()).map_err(|refusal| {
+            let code = refusal.0.code;
+            invalid(if code == "InvalidMarkerException" {
+                "You provided an invalid NextToken.".to_owned()
+            } else {
+                refusal.0.message
+            })
+        })?;
+        let values: Vec<Value> = page.items.into_iter().map(|(_, value)| value).collect();
+        let mut answer = json!({ name: values });
+        if let Some(next) = page.next {
+            answer["NextToken"] = next.into();
+        }
+        Ok(answer)
     }
-    Ok(answer)
 }
 
 impl Core {
@@ -60,6 +79,10 @@ impl Core {
             return Err(Refusal::new(400, "AWSOrganizationsNotInUseException", "There is no organization."));
         };
         let caller = calling.caller.account;
+        if !state.member(caller).is_some_and(Member::belongs) {
+            let message = "Your account is not a member of an organization.";
+            return Err(Refusal::new(400, "AWSOrganizationsNotInUseException", message));
+        }
         let may_read = caller == management.id || self.options.delegated_administrators.contains(&caller);
         if operation == "DescribeOrganization" {
             return Ok(describe_organization(management));
@@ -72,29 +95,32 @@ impl Core {
             format!("arn:aws:organizations::{}:{kind}/{ORGANISATION}/{id}", management.id)
         };
         let account = |member: &Member| {
-            (member.id.to_string(), account(member, &arn("account", &member.id.to_string())))
+            let mut shown = account(member, &arn("account", &member.id.to_string()));
+            if let Some(fields) = shown.as_object_mut().filter(|_| self.options.no_account_state) {
+                fields.remove("State");
+            }
+            (member.id.to_string(), shown)
         };
+        let asked = Asked { request, empty_pages: self.options.empty_pages };
         match operation {
-            "ListAccounts" => listed("Accounts", request, sorted(state, |_| true).into_iter().map(account)),
+            "ListAccounts" => asked.listed("Accounts", sorted(state, |_| true).into_iter().map(account)),
             "DescribeAccount" => {
                 let member = wanted_member(state, text(request, "AccountId")?)?;
                 Ok(json!({ "Account": account(member).1 }))
             }
             "ListRoots" => {
                 let root = json!({ "Id": ROOT, "Arn": arn("root", ROOT), "Name": "Root", "PolicyTypes": [] });
-                listed("Roots", request, [(ROOT.to_owned(), root)])
+                asked.listed("Roots", [(ROOT.to_owned(), root)])
             }
             "ListOrganizationalUnitsForParent" => {
                 let parent = text(request, "ParentId")?;
+                let parent = parent_of(parent)?;
                 let unit = |place: usize| {
                     let id = unit_id(place);
-                    (id.clone(), json!({ "Id": id, "Arn": arn("ou", &id), "Name": UNITS[place] }))
+                    (id.clone(), json!({ "Id": id, "Arn": arn("ou", &id), "Name": UNITS[place].0 }))
                 };
-                let count = match parent_of(parent)? {
-                    None => UNITS.len(),
-                    Some(_) => 0,
-                };
-                listed("OrganizationalUnits", request, (0..count).map(unit))
+                let children = (0..UNITS.len()).filter(|&place| UNITS[place].1 == parent);
+                asked.listed("OrganizationalUnits", children.map(unit))
             }
             "ListAccountsForParent" => {
                 // The management account hangs at the root itself.
@@ -103,15 +129,30 @@ impl Core {
                     let is_management = member.id == management.id;
                     parent.map_or(is_management, |unit| !is_management && member.unit == unit)
                 };
-                listed("Accounts", request, sorted(state, is_child).into_iter().map(account))
+                asked.listed("Accounts", sorted(state, is_child).into_iter().map(account))
+            }
+            "ListParents" => {
+                let child = text(request, "ChildId")?;
+                let unit = (0..UNITS.len()).find(|&place| unit_id(place) == child);
+                let parent = match (unit, wanted_member(state, child)) {
+                    (Some(unit), _) => UNITS[unit].1,
+                    (None, Ok(member)) => Some(member.unit).filter(|_| member.id != management.id),
+                    (None, Err(_)) => {
+                        let message = "You specified a child that doesn't exist.";
+                        return Err(Refusal::new(400, "ChildNotFoundException", message));
+                    }
+                };
+                let id = parent.map_or_else(|| ROOT.to_owned(), unit_id);
+                let kind = if parent.is_some() { "ORGANIZATIONAL_UNIT" } else { "ROOT" };
+                asked.listed("Parents", [(id.clone(), json!({ "Id": id, "Type": kind }))])
             }
             "ListTagsForResource" => {
                 let id = text(request, "ResourceId")?;
-                let tags = state.members.iter().find(|member| member.id.to_string() == id).map(tags);
+                let tags = wanted_member(state, id).ok().map(tags);
                 let tags = tags.ok_or_else(|| {
                     Refusal::new(400, "TargetNotFoundException", "You specified a target that doesn't exist.")
                 })?;
-                listed("Tags", request, tags)
+                asked.listed("Tags", tags)
             }
             _ => Err(Refusal::new(400, "UnknownOperationException", operation)),
         }
@@ -151,7 +192,8 @@ fn account(member: &Member, arn: &str) -> Value {
 }
 
 fn sorted(state: &State, is_wanted: impl Fn(&Member) -> bool) -> Vec<&Member> {
-    let mut members: Vec<&Member> = state.members.iter().filter(|member| is_wanted(member)).collect();
+    let belonging = state.members.iter().filter(|member| member.belongs());
+    let mut members: Vec<&Member> = belonging.filter(|member| is_wanted(member)).collect();
     members.sort_by_key(|member| member.id);
     members
 }
@@ -159,7 +201,8 @@ fn sorted(state: &State, is_wanted: impl Fn(&Member) -> bool) -> Vec<&Member> {
 fn wanted_member<'a>(state: &'a State, id: &str) -> Result<&'a Member, Refusal> {
     let not_found =
         || Refusal::new(400, "AccountNotFoundException", "You specified an account that doesn't exist.");
-    id.parse().ok().and_then(|id| state.member(id)).ok_or_else(not_found)
+    let member = id.parse().ok().and_then(|id| state.member(id)).filter(|member| member.belongs());
+    member.ok_or_else(not_found)
 }
 
 /// The place of the organisational unit; `None` for the root.

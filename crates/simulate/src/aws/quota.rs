@@ -20,6 +20,11 @@ const QUOTAS: &[(&str, u32)] = &[
     ("GetKeyLastUsage", 5),
 ];
 
+/// The quota of an operation, if it has one.
+pub(super) fn per_second(operation: &str) -> Option<u32> {
+    QUOTAS.iter().find(|(name, _)| *name == operation).map(|&(_, rate)| rate)
+}
+
 /// Thousandths of requests that may still be made, as of a moment in milliseconds.
 struct Bucket {
     left: i64,

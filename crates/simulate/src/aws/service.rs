@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, PoisonError};
 
-use dormouse_model::{EventTime, Region};
+use dormouse_model::{AccountId, EventTime, Region};
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::faults::Mishap;
+use super::faults::{AwsError, Mishap};
 use super::sts::{self, Session};
 use super::{Core, RequestKind, Service};
 use crate::faults;
@@ -47,6 +47,13 @@ pub(super) struct Calling {
     pub(super) caller: Caller,
     pub(super) session: Option<Session>,
     pub(super) now: EventTime,
+}
+
+/// What a signature says.
+struct Signed {
+    account: AccountId,
+    region: Region,
+    session: Option<Session>,
 }
 
 /// What a request asks for.
@@ -112,13 +119,18 @@ fn scope(headers: &HeaderMap) -> Option<(&str, Region)> {
 impl Core {
     async fn serve(&self, asked: &Asked, request: &Request<Bytes>) -> Answer {
         let (service, operation) = (asked.service(), asked.operation());
-        let calling = match self.calling(request.headers()) {
+        let Some(signed) = self.signed(request.headers()) else {
+            let refusal =
+                Refusal::new(400, "MissingAuthenticationTokenException", "Missing Authentication Token");
+            return self.finish(service, operation, (None, Err(refusal)));
+        };
+        let (account, region) = (signed.account, signed.region);
+        let kind = RequestKind { service, operation: operation.to_owned(), account, region };
+        self.traffic.arrive(kind, self.milliseconds());
+        let calling = match self.calling(service, signed, request.headers()) {
             Ok(calling) => calling,
             Err(refusal) => return self.finish(service, operation, (None, Err(refusal))),
         };
-        let (account, region) = (calling.caller.account, calling.caller.region);
-        let kind = RequestKind { service, operation: operation.to_owned(), account, region };
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default() += 1;
 
         let roll = self.faults.roll(service, operation, account, region);
         if !roll.latency.is_zero() {
@@ -126,6 +138,8 @@ impl Core {
         }
         let ended = match roll.mishap {
             Some(Mishap::Common(faults::Mishap::Dropped)) => return Answer::HangUp,
+            // Ends with the connection: the client gives up, or the double is stopped.
+            Some(Mishap::Hung) => return std::future::pending().await,
             Some(mishap) => self.suffer(mishap, asked, &calling, request.body()),
             None => self.perform(asked, &calling, request.body()),
         };
@@ -135,29 +149,42 @@ impl Core {
         self.finish(service, operation, ended)
     }
 
-    /// Who calls, by the access key.
-    fn calling(&self, headers: &HeaderMap) -> Result<Calling, Refusal> {
-        let now = self.organisation.options().clock.now_seconds();
-        let (access_key, region) = scope(headers).ok_or_else(|| {
-            Refusal::new(400, "MissingAuthenticationTokenException", "Missing Authentication Token")
-        })?;
+    fn milliseconds(&self) -> i64 {
+        self.organisation.options().clock.now().as_millisecond()
+    }
+
+    /// Whose signature it is, by the access key.
+    fn signed(&self, headers: &HeaderMap) -> Option<Signed> {
+        let (access_key, region) = scope(headers)?;
         let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let session = sessions.by_access_key.get(access_key).cloned();
         drop(sessions);
-        if session.as_ref().is_some_and(|session| session.expires <= now) {
-            let message = "The security token included in the request is expired";
-            return Err(Refusal::new(400, "ExpiredTokenException", message));
-        }
         let account = match &session {
             Some(session) => session.account,
             None => access_key.parse().unwrap_or_else(|_| self.organisation.management_account()),
         };
-        let inner = self.organisation.lock();
-        let member = inner.state.member(account).filter(|member| member.is_active());
-        let operator = member.and_then(|member| member.operators.first().cloned()).ok_or_else(|| {
+        Some(Signed { account, region, session })
+    }
+
+    /// Who calls, if the signature is good for anything here and now.
+    fn calling(&self, service: Service, signed: Signed, headers: &HeaderMap) -> Result<Calling, Refusal> {
+        let now = self.organisation.options().clock.now_seconds();
+        let Signed { account, region, session } = signed;
+        let invalid = || {
             let message = "The security token included in the request is invalid.";
             Refusal::new(400, "UnrecognizedClientException", message)
-        })?;
+        };
+        // Organizations lives in one Region that everybody has.
+        if service != Service::Organizations && !self.has_region(account, region) {
+            return Err(invalid());
+        }
+        if session.as_ref().is_some_and(|session| session.expires <= now) {
+            let message = "The security token included in the request is expired";
+            return Err(Refusal::new(400, "ExpiredTokenException", message));
+        }
+        let inner = self.organisation.lock();
+        let member = inner.state.member(account).filter(|member| member.is_active());
+        let operator = member.and_then(|member| member.operators.first().cloned()).ok_or_else(invalid)?;
         drop(inner);
         let principal = session.as_ref().map_or(operator, |session| session.principal.clone());
         let user_agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("-");
@@ -178,11 +205,16 @@ impl Core {
                 let code = if service == Service::Kms { "KMSInternalException" } else { "InternalFailure" };
                 return (None, Err(Refusal::new(500, code, "The request can be retried.")));
             }
-            Mishap::Common(faults::Mishap::Unavailable | faults::Mishap::Dropped) => {
+            Mishap::Common(faults::Mishap::Unavailable | faults::Mishap::Dropped) | Mishap::Hung => {
                 let message = "The service is unavailable. Please try again later.";
                 return (None, Err(Refusal::new(503, "ServiceUnavailableException", message)));
             }
             Mishap::Common(faults::Mishap::Throttled) => throttled(service),
+            Mishap::Error(AwsError { status, code, message }) => {
+                let refusal = Refusal::new(status, code, message);
+                let id = if status < 500 { self.log_refusal(asked, calling, body, &refusal) } else { None };
+                return (id, Err(refusal));
+            }
             Mishap::AccessDenied => {
                 let prefix = service.event_source().split('.').next().unwrap_or_default();
                 let message = format!(
@@ -247,8 +279,12 @@ impl Core {
             return (None, Err(Refusal::new(400, "UnknownOperationException", "")));
         };
         let Caller { account, region, .. } = calling.caller;
-        let milliseconds = self.organisation.options().clock.now().as_millisecond();
-        if !self.options.unlimited && !self.quotas.admit(account, region, operation, milliseconds) {
+        if operation == "GetKeyLastUsage" && self.regions().without_last_usage.contains(&region) {
+            return (None, Err(Refusal::new(400, "UnknownOperationException", "")));
+        }
+        if !self.options.unlimited && !self.quotas.admit(account, region, operation, self.milliseconds()) {
+            let operation = operation.to_owned();
+            self.traffic.throttle(RequestKind { service: Service::Kms, operation, account, region });
             let refusal = throttled(Service::Kms);
             return (self.log_refusal(asked, calling, body, &refusal), Err(refusal));
         }
@@ -275,6 +311,7 @@ impl Core {
             "ListRoots",
             "ListOrganizationalUnitsForParent",
             "ListAccountsForParent",
+            "ListParents",
             "ListTagsForResource",
         ];
         let operation = KNOWN.iter().find(|known| **known == operation)?;

@@ -9,7 +9,7 @@ use dormouse_model::{AccountId, EventTime};
 use serde_json::{Value, json};
 
 use super::service::{Calling, Refusal};
-use super::{Core, Service};
+use super::{AwsDoubleOptions, Core, Service};
 use crate::organisation::state::Member;
 use crate::records::principals::{Principal, assumed_role};
 
@@ -19,6 +19,8 @@ const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 #[derive(Clone)]
 pub(super) struct Session {
     pub(super) account: AccountId,
+    /// The name of its role.
+    pub(super) role: String,
     pub(super) name: String,
     pub(super) role_id: String,
     pub(super) expires: EventTime,
@@ -77,14 +79,24 @@ fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new(400, "ValidationError", message)
 }
 
-/// Account and name of a role, by its ARN. The path is no part of the name.
-fn role_of(arn: &str) -> Option<(AccountId, &str)> {
+/// A role as its ARN names it.
+struct Role<'a> {
+    account: AccountId,
+    /// `/`, or e.g. `/ops/`.
+    path: &'a str,
+    name: &'a str,
+}
+
+fn role_of(arn: &str) -> Option<Role<'_>> {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     let ["arn", _, "iam", "", account, resource] = parts[..] else {
         return None;
     };
-    let name = resource.strip_prefix("role/")?.rsplit('/').next().filter(|name| !name.is_empty())?;
-    Some((account.parse().ok()?, name))
+    let (path, name) =
+        resource.strip_prefix("role")?.rsplit_once('/').filter(|(_, name)| !name.is_empty())?;
+    // `role/name` has the path `/`, `role/ops/name` the path `/ops/`.
+    let path = resource.get(4..5 + path.len()).filter(|path| path.starts_with('/'))?;
+    Some(Role { account: account.parse().ok()?, path, name })
 }
 
 impl Core {
@@ -129,14 +141,21 @@ impl Core {
         let arn = required("RoleArn", "roleArn")?;
         let session_name = required("RoleSessionName", "roleSessionName")?;
         check_session_name(session_name)?;
-        let duration = duration(field("DurationSeconds"), calling.session.is_some())?;
-        let (account, role) = role_of(arn).ok_or_else(|| invalid(format!("{arn} is invalid")))?;
-        let is_right_name = self.options.role_name.as_deref().is_none_or(|name| name == role);
-        let is_right_id =
-            self.options.external_id.as_deref().is_none_or(|id| field("ExternalId") == Some(id));
+        let least = if self.options.short_sessions { 1 } else { 900 };
+        let duration = duration(field("DurationSeconds"), least, calling.session.is_some())?;
+        let role = role_of(arn).ok_or_else(|| invalid(format!("{arn} is invalid")))?;
+        let account = role.account;
+        if !self.has_region(account, calling.caller.region) {
+            let message = format!(
+                "STS is not activated in this region for account:{account}. Your account administrator can activate \
+                 STS in this region using the IAM Console."
+            );
+            return Err(Refusal::new(403, "RegionDisabledException", message));
+        }
         let is_there = !self.without_role.lock().unwrap_or_else(PoisonError::into_inner).contains(&account);
         let is_active = self.organisation.lock().state.member(account).is_some_and(Member::is_active);
-        if !(is_right_name && is_right_id && is_there && is_active) {
+        let is_allowed = self.may_assume(calling, &role, field("ExternalId"));
+        if !(is_allowed && is_there && is_active) {
             let message = format!(
                 "User: {} is not authorized to perform: sts:AssumeRole on resource: {arn}",
                 calling.caller.principal.arn
@@ -144,7 +163,7 @@ impl Core {
             return Err(Refusal::new(403, "AccessDenied", message));
         }
         let now = calling.now;
-        let (access_key, session) = self.open_session(account, role, session_name, now, duration);
+        let (access_key, session) = self.open_session(&role, session_name, now, duration);
         let credentials = [
             element("AccessKeyId", &access_key),
             element("SecretAccessKey", &format!("{access_key}/secret/of/nothing/at/all")),
@@ -160,10 +179,22 @@ impl Core {
         Ok(format!("<Credentials>{credentials}</Credentials><AssumedRoleUser>{user}</AssumedRoleUser>"))
     }
 
+    /// What the role's trust policy says.
+    fn may_assume(&self, calling: &Calling, role: &Role<'_>, external_id: Option<&str>) -> bool {
+        let AwsDoubleOptions { role_name, role_path, hub_role, external_id: wanted_id, .. } = &self.options;
+        if hub_role.as_deref() == Some(role.name) {
+            return true;
+        }
+        let comes_from_hub = calling.session.as_ref().map(|session| &session.role) == hub_role.as_ref();
+        role_name.as_deref().is_none_or(|name| name == role.name)
+            && role_path.as_deref().is_none_or(|path| path == role.path)
+            && wanted_id.as_deref().is_none_or(|id| external_id == Some(id))
+            && (hub_role.is_none() || comes_from_hub)
+    }
+
     fn open_session(
         &self,
-        account: AccountId,
-        role: &str,
+        &Role { account, name: role, .. }: &Role<'_>,
         name: &str,
         now: EventTime,
         duration: u32,
@@ -183,6 +214,7 @@ impl Core {
         let role_id = principal_id.split(':').next().unwrap_or_default().to_owned();
         let session = Session {
             account,
+            role: role.to_owned(),
             name: name.to_owned(),
             role_id,
             expires: now.plus(duration),
@@ -217,10 +249,10 @@ fn check_session_name(name: &str) -> Result<(), Refusal> {
     }
 }
 
-fn duration(asked: Option<&str>, chained: bool) -> Result<u32, Refusal> {
+fn duration(asked: Option<&str>, least: u32, chained: bool) -> Result<u32, Refusal> {
     let seconds = asked.map_or(Ok(3_600), str::parse).unwrap_or(0);
-    if !(900..=43_200).contains(&seconds) {
-        return Err(invalid("DurationSeconds must be between 900 and 43200."));
+    if !(least..=43_200).contains(&seconds) {
+        return Err(invalid(format!("DurationSeconds must be between {least} and 43200.")));
     }
     if chained && seconds > 3_600 {
         return Err(invalid(

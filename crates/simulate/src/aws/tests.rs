@@ -1,5 +1,11 @@
 //! The doubles as a client sees them, through a socket and bare HTTP.
 
+mod adversity;
+mod membership;
+mod sdk;
+mod shapes;
+mod size;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

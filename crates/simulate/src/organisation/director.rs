@@ -69,6 +69,8 @@ enum What {
     Use(usize),
     /// The bystander's next look.
     Look(usize),
+    /// The key's imported material expires if it still is to expire now.
+    Expire(usize),
 }
 
 pub(super) struct Director {
@@ -95,9 +97,11 @@ impl Director {
             if let Some(now) = born {
                 self.plan_use(place, now);
             }
-            if state.keys[place].deletion.is_some() {
-                self.plan_deletion(state, place);
-            }
+        }
+        // What KMS does by itself needs no actor.
+        for place in 0..state.keys.len() {
+            self.plan_deletion(state, place);
+            self.plan_expiry(state, place);
         }
         for place in 0..self.bystanders.len() {
             self.plan_look(place, millis(start));
@@ -137,6 +141,7 @@ impl Director {
                 }
                 What::Step(place, line) => self.follow_script(state, place, line, at),
                 What::Delete(place) => self.delete(state, place, event_time(at)),
+                What::Expire(place) => self.expire(state, place, event_time(at)),
                 What::Look(place) => {
                     self.look(state, place, event_time(at));
                     self.plan_look(place, at);
@@ -155,6 +160,22 @@ impl Director {
             for primary in state.primaries_without_replicas(place, time) {
                 self.plan_deletion(state, primary);
             }
+        }
+    }
+
+    /// KMS comes back when the key's imported material expires.
+    pub(super) fn plan_expiry(&mut self, state: &State, place: usize) {
+        if let Some(valid_to) = state.keys[place].imported.and_then(|imported| imported.valid_to) {
+            self.due.push(Reverse((millis(valid_to), What::Expire(place))));
+        }
+    }
+
+    fn expire(&mut self, state: &mut State, place: usize, time: EventTime) {
+        let is_due = state.keys[place].imported.is_some_and(|imported| imported.valid_to == Some(time));
+        if let Some(row) = catalogue::find("DeleteExpiredKeyMaterial").filter(|_| is_due) {
+            let ids = Ids::roll(&mut self.random);
+            state.forget_material(place);
+            state.log_service_event(row, place, time, ids);
         }
     }
 
@@ -268,6 +289,9 @@ impl Director {
     fn look(&mut self, state: &mut State, place: usize, time: EventTime) {
         let Bystander { random, member } = &mut self.bystanders[place];
         let member = &state.members[*member];
+        if !member.is_active() {
+            return;
+        }
         let region = state.regions[random.usize(..state.regions.len())];
         let operator = member.operators[random.usize(..member.operators.len())].clone();
         let caller = Caller { account: member.id, region, principal: operator };
@@ -366,7 +390,7 @@ fn reference(
     let is_own = user.account == key.arn.account();
     let shelf = state.shelves.get(&(key.arn.account(), key.arn.region()));
     let alias = alias.filter(|alias| {
-        shelf.and_then(|shelf| shelf.aliases.get(*alias)).is_some_and(|alias| alias.target == place)
+        shelf.and_then(|shelf| shelf.aliases.get(*alias)).is_some_and(|alias| alias.target == Some(place))
     });
     match (random.u8(..4), alias) {
         (0 | 1, Some(alias)) if is_own => alias.to_owned(),

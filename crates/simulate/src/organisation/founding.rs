@@ -1,6 +1,6 @@
 //! How the organisation comes to be: accounts, keys, who uses them, and what will be done to them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use dormouse_model::{AccountId, EventTime, KeyArn, LifecycleState, Region};
@@ -10,7 +10,7 @@ use super::cadence::{DAY, Habit, Rhythm, millis};
 use super::director::{Actor, Bystander, Director, Step};
 use super::kms::{new_key, policy};
 use super::names::{ACCOUNTS, APPLICATIONS, Data, FORMER, SERVICES};
-use super::state::{Alias, Caller, Grant, KeyState, Member, Remembered, Rotation, State};
+use super::state::{Alias, Caller, Grant, Grantee, KeyState, Member, Remembered, Rotation, State};
 use super::{Cadence, OrganisationOptions};
 use crate::records::catalogue::KeyClass;
 use crate::records::parameters::grant_id;
@@ -21,6 +21,8 @@ use crate::uuid::Uuid;
 /// The fewest keys that have every cadence, a multi-Region key and its replica among them.
 const FEWEST_KEYS: usize = 12;
 const DAY_SECONDS: u32 = 86_400;
+/// An account that does not belong to the organisation, as ARNs begin.
+const FOREIGN: &str = "arn:aws:iam::999988887777";
 
 /// Everything at the start of history.
 pub(super) fn found(options: &OrganisationOptions) -> (State, Director) {
@@ -35,17 +37,34 @@ pub(super) fn found(options: &OrganisationOptions) -> (State, Director) {
         history_rate: options.history_rate,
         live_rate: options.live_rate,
     };
-    let state = State::new(members, regions, options.start, options.last_usage_lag_seconds);
+    let mut state = State::new(members, regions, options.start, options.last_usage_lag_seconds);
+    state.recorded.clone_from(&options.recorded);
     let director = Director::new(rhythm, random.fork());
-    let mut founder = Founder { random, start: options.start, live_from: options.live_from, state, director };
+    let homes = homes(&state.members);
+    let mut founder = Founder {
+        random,
+        start: options.start,
+        live_from: options.live_from,
+        still: options.still,
+        homes,
+        state,
+        director,
+    };
     let mut place = 0;
     while founder.state.keys.len() < options.keys.max(FEWEST_KEYS) {
         founder.add_key(place);
         place += 1;
     }
-    founder.share_traffic();
-    founder.choose_successors();
-    founder.add_bystanders();
+    if options.still {
+        founder.state.take_shapes(&mut founder.random);
+    } else {
+        founder.share_traffic();
+        founder.choose_successors();
+        founder.add_bystanders();
+    }
+    if options.predefined_aliases {
+        founder.state.add_predefined_aliases();
+    }
     let Founder { state, mut director, start, .. } = founder;
     director.begin(&state, start);
     (state, director)
@@ -62,41 +81,65 @@ fn members(random: &mut fastrand::Rng, options: &OrganisationOptions) -> Vec<Mem
                 "ACTIVE",
             ),
         };
-        let id = account_at(place);
-        let session = options.start.minus(1_800);
-        let mut role = |name: &str, session_name: &str| {
-            Arc::new(assumed_role(random, id, name, session_name, session, None))
-        };
-        let operators = vec![
-            role("AWSReservedSSO_PlatformAdmin_0a1b2c3d4e5f6071", "mona.keeper@example.com"),
-            role("terraform", "apply-main"),
-            role("AWSReservedSSO_ReadOnly_7f6e5d4c3b2a1908", "otto.reader@example.com"),
-        ];
-        let outsider = role("contractor", "li.guest@example.net");
-        let unit = match (state, &*name) {
-            ("ACTIVE", name) if name.contains("security") => 2,
-            ("ACTIVE", "management" | "shared-services") => 0,
-            ("ACTIVE", _) => 1,
-            _ => 3,
-        };
-        Member {
-            id,
-            email: format!("aws+{name}@example.com"),
-            name,
-            state,
-            unit,
-            joined: options.start.minus(DAY_SECONDS * (1_500 - u32::try_from(place % 100).unwrap_or(0) * 9)),
-            operators,
-            outsider,
-        }
+        let joined = options.start.minus(DAY_SECONDS * (1_500 - u32::try_from(place % 100).unwrap_or(0) * 9));
+        Member { state, ..new_member(random, place, name, joined, options.start) }
     };
     (0..count).map(member).collect()
+}
+
+/// An active account at this place, with those who administer it.
+pub(super) fn new_member(
+    random: &mut fastrand::Rng,
+    place: usize,
+    name: String,
+    joined: EventTime,
+    start: EventTime,
+) -> Member {
+    let id = account_at(place);
+    let session = start.minus(1_800);
+    let mut role = |name: &str, session_name: &str| {
+        Arc::new(assumed_role(random, id, name, session_name, session, None))
+    };
+    let operators = vec![
+        role("AWSReservedSSO_PlatformAdmin_0a1b2c3d4e5f6071", "mona.keeper@example.com"),
+        role("terraform", "apply-main"),
+        role("AWSReservedSSO_ReadOnly_7f6e5d4c3b2a1908", "otto.reader@example.com"),
+    ];
+    let outsider = role("contractor", "li.guest@example.net");
+    let unit = match &*name {
+        name if name.contains("security") => 2,
+        "management" | "shared-services" => 0,
+        name if FORMER.iter().any(|(former, _)| *former == name) => 3,
+        _ => 1,
+    };
+    Member {
+        id,
+        email: format!("aws+{name}@example.com"),
+        name,
+        state: "ACTIVE",
+        has_left: false,
+        unit,
+        joined,
+        operators,
+        outsider,
+    }
+}
+
+/// The places of the accounts that have keys.
+fn homes(members: &[Member]) -> Vec<usize> {
+    let active: Vec<usize> = (0..members.len()).filter(|&place| members[place].is_active()).collect();
+    // The management account of a larger organisation runs nothing.
+    if active.len() > 3 { active[1..].to_vec() } else { active }
 }
 
 struct Founder {
     random: fastrand::Rng,
     start: EventTime,
     live_from: EventTime,
+    /// Nobody does anything: keys have no actors.
+    still: bool,
+    /// The places of the accounts that have keys.
+    homes: Vec<usize>,
     state: State,
     director: Director,
 }
@@ -124,19 +167,17 @@ impl Founder {
         self.start.plus(passed)
     }
 
-    /// The places of the accounts that have keys.
-    fn homes(&self) -> Vec<usize> {
-        let active = (0..self.state.members.len()).filter(|&place| self.state.members[place].is_active());
-        let active: Vec<usize> = active.collect();
-        // The management account of a larger organisation runs nothing.
-        if active.len() > 3 { active[1..].to_vec() } else { active }
-    }
-
     fn add_key(&mut self, place: usize) {
-        let homes = self.homes();
+        let homes = &self.homes;
         let cadence = Cadence::at(place);
-        let member = homes[(place * 7 + place / homes.len()) % homes.len()];
-        let region = self.state.regions[(place * 5 + place / 3) % self.state.regions.len()];
+        let regions = &self.state.regions;
+        let (member, region) = if self.still {
+            // By chance, so that of many keys some are everywhere.
+            (homes[self.random.usize(..homes.len())], regions[self.random.usize(..regions.len())])
+        } else {
+            let member = homes[(place * 7 + place / homes.len()) % homes.len()];
+            (member, regions[(place * 5 + place / 3) % regions.len()])
+        };
         let (name, data) = APPLICATIONS[(place * 5 + place / 20) % APPLICATIONS.len()];
         let class = match place % 20 {
             14 => KeyClass::Mac,
@@ -147,7 +188,7 @@ impl Founder {
         let multi_region = place % 20 == 10 && self.state.regions.len() > 1;
         // Made during history: some, but not those whose story begins before it, and none with replicas.
         let is_old = matches!(cadence, Cadence::Seasonal | Cadence::Dead | Cadence::Service);
-        let is_young = place % 7 == 6 && !is_old && !multi_region;
+        let is_young = place % 7 == 6 && !is_old && !multi_region && !self.still;
         let age = self.random.u32(120..1_300) * DAY_SECONDS;
         let young = self.random.f64() * 0.3 + 0.02;
         let created = if is_young { self.moment(young) } else { self.start.minus(age) };
@@ -248,22 +289,21 @@ impl Founder {
         if is_old {
             self.state.shelve(place);
             if let Some(name) = &alias {
-                let set = Alias {
-                    target: place,
-                    created: design.created.plus(40),
-                    updated: design.created.plus(40),
-                };
+                let made = design.created.plus(40);
+                let set = Alias { target: Some(place), dates: Some((made, made)) };
                 self.state.shelf(account, design.region).aliases.insert(name.clone(), set);
             }
         }
-        let actor = self.actor(design, place, alias, partner);
-        self.director.actors.push(actor);
+        if !self.still {
+            let actor = self.actor(design, place, alias, partner);
+            self.director.actors.push(actor);
+        }
         place
     }
 
     /// The other account that uses the key, too.
     fn partner(&self, design: &Design) -> Option<usize> {
-        let homes = self.homes();
+        let homes = &self.homes;
         let is_shared = design.place.is_multiple_of(20) && design.cadence == Cadence::Busy;
         let mut others = homes.iter().copied().filter(|&other| other != design.member);
         let count = homes.len().saturating_sub(1);
@@ -330,16 +370,27 @@ impl Founder {
             token: grant_id(&mut self.random),
             name: String::new(),
             created: design.created.plus(7_200),
-            grantee: format!(
-                "arn:aws:sts::{account}:assumed-role/aws:{service}-infrastructure/i-{:017x}",
-                design.place
-            ),
-            retiring: Some(format!("{service}.{}.amazonaws.com", design.region)),
+            grantee: match design.place % 4 {
+                0 => Grantee::Principal(format!("{service}.{}.amazonaws.com", design.region)),
+                1 => Grantee::Service(format!("{service}.amazonaws.com")),
+                2 => Grantee::Principal(format!("{FOREIGN}:role/backup")),
+                _ => Grantee::Principal(format!(
+                    "arn:aws:sts::{account}:assumed-role/aws:{service}-infrastructure/i-{:017x}",
+                    design.place
+                )),
+            },
+            retiring: Some(Grantee::Principal(format!("{service}.{}.amazonaws.com", design.region))),
             issuing: account,
             operations: ["Decrypt", "GenerateDataKeyWithoutPlaintext", "CreateGrant"]
                 .map(str::to_owned)
                 .to_vec(),
-            constraints: Value::Null,
+            constraints: if design.place % 4 == 1 {
+                let source =
+                    format!("arn:aws:{service}:{}:{account}:resource/{}", design.region, design.name);
+                json!({ "SourceArn": source })
+            } else {
+                Value::Null
+            },
         }
     }
 
@@ -553,13 +604,17 @@ impl Founder {
         let candidates: Vec<usize> = (0..self.state.keys.len())
             .filter(|&place| is_candidate(&self.state, &self.director, place))
             .collect();
+        let home = |place: usize| {
+            let arn = self.state.keys[place].arn;
+            (arn.account(), arn.region())
+        };
+        let mut neighbours: HashMap<(AccountId, Region), Vec<usize>> = HashMap::new();
         for &place in &candidates {
-            let home = (self.state.keys[place].arn.account(), self.state.keys[place].arn.region());
-            let is_neighbour = |&&other: &&usize| {
-                let arn = self.state.keys[other].arn;
-                other != place && (arn.account(), arn.region()) == home
-            };
-            let Some(&successor) = candidates.iter().find(is_neighbour) else {
+            neighbours.entry(home(place)).or_default().push(place);
+        }
+        for &place in &candidates {
+            let mut beside = neighbours.get(&home(place)).into_iter().flatten();
+            let Some(&successor) = beside.find(|&&other| other != place) else {
                 continue;
             };
             self.director.actors[place].successor = Some(successor);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dormouse_model::{AccountId, EventTime, KeyArn, Kind};
 use serde_json::Value;
 
-use super::state::{Caller, KeyState, Remembered, State};
+use super::state::{Caller, KeyState, Origin, Remembered, State};
 use super::truth::Evidence;
 use crate::records::catalogue::{KeyClass, Row};
 use crate::records::draft::{Draft, Resource, Style};
@@ -84,6 +84,7 @@ struct OneCopy<'a> {
 impl State {
     /// Writes the call's records (two if another account owns a key of a call that succeeded) and enters the truth.
     pub(crate) fn log(&mut self, call: &Call<'_>, outcome: &Outcome, ids: Ids) {
+        let is_recorded = self.is_recorded(call.row.name);
         let (keys, failure) = match outcome {
             Ok(done) => (&done.keys, None),
             Err(refused) => (&refused.keys, Some(&refused.failure)),
@@ -93,6 +94,9 @@ impl State {
         let foreign_owner = owners.rev().find(|&owner| owner != caller.account && failure.is_none());
         let said = self.said(call, keys, failure);
         self.enter(call, &said, failure, ids, foreign_owner.is_some());
+        if !is_recorded {
+            return;
+        }
 
         let parameters = self.parameters(call, outcome.as_ref().ok());
         let repeated = Parameters { request: parameters.request.clone(), ..Parameters::default() };
@@ -116,6 +120,11 @@ impl State {
             .map(|copy| self.write(call, outcome, ids.request, copy).finish(said.clone()))
             .collect();
         copies.into_iter().for_each(|copy| self.send(copy));
+    }
+
+    /// Whether calls of the operation become records.
+    fn is_recorded(&self, operation: &str) -> bool {
+        self.recorded.as_ref().is_none_or(|recorded| recorded.iter().any(|other| other == operation))
     }
 
     fn write<'a>(
@@ -284,11 +293,16 @@ impl State {
         let record = draft.finish(vec![Said { key: key.arn, kind: Kind::Change, wanted: false }]);
         self.keys[place].tally.changes += 1;
         self.totals.changes += 1;
-        self.send(record);
+        if self.is_recorded(row.name) {
+            self.send(record);
+        }
     }
 
     /// A call of another service.
     pub(crate) fn log_other(&mut self, other: &OtherCall<'_>, ids: Ids) {
+        if !self.is_recorded(other.operation) {
+            return;
+        }
         let principal = &other.caller.principal;
         let draft = Draft {
             identity: &principal.identity,
@@ -341,8 +355,16 @@ impl State {
         }
         Some(object_text(|response| match call.row.name {
             "CreateKey" => {
-                let shown = metadata(key.arn, &key.arn_text, key.class, &key.description, call.time);
+                let shown = made(key, call.time);
                 response.raw("keyMetadata", shown);
+            }
+            "ReplicateKey" => {
+                let replica = &done.answer["ReplicaKeyMetadata"]["Arn"];
+                let replica = replica.as_str().and_then(|arn| self.place_of(arn.parse().ok()?));
+                if let Some(replica) = replica {
+                    response.raw("replicaKeyMetadata", made(&self.keys[replica], call.time));
+                    response.text("replicaPolicy", &self.keys[replica].policy);
+                }
             }
             "ScheduleKeyDeletion" => {
                 response.text("keyId", &key.arn_text);
@@ -381,6 +403,12 @@ impl State {
     }
 }
 
+/// A new key's metadata as CloudTrail shows them.
+fn made(key: &KeyState, time: EventTime) -> String {
+    let first_state = if key.origin == Origin::External { "PendingImport" } else { "Enabled" };
+    metadata(key.arn, &key.arn_text, key.class, &key.description, time, key.origin.name(), first_state)
+}
+
 /// The id of a key's material, another one after each rotation.
 pub(crate) fn material_of(place: usize, rotations: u32) -> String {
     material_id(place * 64 + rotations as usize % 64)
@@ -410,8 +438,17 @@ fn context_of(call: &Call<'_>, position: usize, keys: usize) -> Vec<(String, Str
 }
 
 /// What CloudTrail never shows of a request.
-const SECRET: &[&str] =
-    &["CiphertextBlob", "Plaintext", "Message", "Mac", "Signature", "PublicKey", "GrantTokens"];
+const SECRET: &[&str] = &[
+    "CiphertextBlob",
+    "Plaintext",
+    "Message",
+    "Mac",
+    "Signature",
+    "PublicKey",
+    "GrantTokens",
+    "ImportToken",
+    "EncryptedKeyMaterial",
+];
 
 /// The request as CloudTrail shows it: without secrets, and with names that begin in lower case.
 fn logged_request(request: &Value) -> Option<String> {

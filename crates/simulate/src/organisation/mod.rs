@@ -17,7 +17,9 @@ mod director;
 mod founding;
 pub(crate) mod kms;
 pub(crate) mod log;
+mod membership;
 pub(crate) mod names;
+mod shapes;
 pub(crate) mod state;
 #[cfg(test)]
 mod tests;
@@ -35,7 +37,8 @@ use log::{Call, Ids, Refused};
 use state::{Caller, State};
 
 pub use cadence::Cadence;
-pub use truth::{Evidence, KeyTruth, Totals, Truth, Wanted};
+pub use membership::AccountSummary;
+pub use truth::{Evidence, GrantTruth, KeyTruth, MultiRegionTruth, RotationTruth, Totals, Truth, Wanted};
 
 /// What sort of organisation it is, and when.
 #[derive(Clone)]
@@ -60,6 +63,17 @@ pub struct OrganisationOptions {
     pub live_rate: f64,
     /// How late KMS's own `GetKeyLastUsage` is.
     pub last_usage_lag_seconds: u32,
+    /// Whether nobody does anything of their own accord. There is no history then and no traffic, only calls on the
+    /// doubles and what KMS does by itself (deletions that are due, material that expires); and every state and kind
+    /// of key stands there from the beginning: disabled, pending deletion and pending replica deletion, pending import,
+    /// imported, in custom key stores that can and cannot be reached, with grants and without.
+    pub still: bool,
+    /// Whether each account has AWS's own aliases (`alias/aws/…`) in each Region in which it has keys, also those that
+    /// have no key yet: `ListAliases` gives these neither a target nor dates.
+    pub predefined_aliases: bool,
+    /// The operations, of KMS and the others, whose calls become records; `None`: all. The truth knows of all calls
+    /// anyway. Large organisations whose records nobody takes want few.
+    pub recorded: Option<Vec<String>>,
 }
 
 impl OrganisationOptions {
@@ -78,6 +92,31 @@ impl OrganisationOptions {
             history_rate: 0.009,
             live_rate: 30.0,
             last_usage_lag_seconds: 3_600,
+            still: false,
+            predefined_aliases: false,
+            recorded: None,
+        }
+    }
+
+    /// Any size of an organisation whose keys have stories that lie behind them: used and never used, of all kinds, with
+    /// AWS's own aliases, and nothing going on but what comes through the doubles (see [`Self::still`]). Founding
+    /// 30,000 keys takes about a second. Of its calls only `ListKeys` and changes become records.
+    pub fn still(clock: Arc<dyn Clock>, accounts: usize, regions: &[Region], keys: usize) -> Self {
+        let now = clock.now_seconds();
+        let is_telling = |row: &&catalogue::Row| row.name == "ListKeys" || !row.read_only();
+        let recorded = catalogue::ROWS.iter().filter(is_telling).map(|row| row.name.to_owned());
+        Self {
+            accounts,
+            regions: regions.to_vec(),
+            keys,
+            start: now,
+            live_from: now,
+            history_rate: 0.0,
+            live_rate: 0.0,
+            still: true,
+            predefined_aliases: true,
+            recorded: Some(recorded.collect()),
+            ..Self::new(clock)
         }
     }
 }
@@ -96,17 +135,6 @@ pub struct CallRefused {
     pub code: &'static str,
     /// What KMS says about it.
     pub message: String,
-}
-
-/// An account of the organisation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccountSummary {
-    /// Its id.
-    pub id: AccountId,
-    /// Its name, e.g. `payments-prod`.
-    pub name: String,
-    /// `ACTIVE`, `SUSPENDED`, `PENDING_CLOSURE`, `CLOSED` or `PENDING_ACTIVATION`.
-    pub state: &'static str,
 }
 
 /// The organisation. Shared behind an [`Arc`]; every method takes its lock for as long as it works.
@@ -163,17 +191,6 @@ impl Organisation {
         inner.state.place_of(key).map(|place| inner.state.truth_of(place))
     }
 
-    /// All accounts, the management account first.
-    pub fn accounts(&self) -> Vec<AccountSummary> {
-        let inner = self.lock();
-        let summary = |member: &state::Member| AccountSummary {
-            id: member.id,
-            name: member.name.clone(),
-            state: member.state,
-        };
-        inner.state.members.iter().map(summary).collect()
-    }
-
     /// The management account's id.
     pub fn management_account(&self) -> AccountId {
         crate::records::world::account_at(0)
@@ -214,6 +231,20 @@ impl Organisation {
         }
     }
 
+    /// Makes a custom key store of the account reachable or not, and with it its keys, whose state becomes `Unavailable`.
+    /// Whether there is such a store.
+    pub fn connect_key_store(&self, account: AccountId, region: Region, id: &str, connected: bool) -> bool {
+        self.lock().state.connect_store(account, region, id, connected)
+    }
+
+    /// Makes KMS tell neither when this alias was made nor when it was last pointed at a key, as of some that are old.
+    /// Whether there is such an alias.
+    pub fn forget_alias_dates(&self, account: AccountId, region: Region, alias: &str) -> bool {
+        let mut inner = self.lock();
+        let found = inner.state.shelf(account, region).aliases.get_mut(alias);
+        found.map(|alias| alias.dates = None).is_some()
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         // The state is consistent between calls even if a test panicked while it held the lock.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -244,6 +275,19 @@ impl Inner {
         ids.request
     }
 
+    /// The replica's own record: in its Region it was made by a `CreateKey`.
+    fn log_replica(&mut self, answer: &Value, request: &Value, caller: &Caller, time: EventTime) {
+        let arn = answer["ReplicaKeyMetadata"]["Arn"].as_str().and_then(|arn| arn.parse().ok());
+        let place = arn.and_then(|arn| self.state.place_of(arn));
+        let (Some(place), Some(row)) = (place, catalogue::find("CreateKey")) else {
+            return;
+        };
+        let caller = Caller { region: self.state.keys[place].arn.region(), ..caller.clone() };
+        let ids = Ids::roll(&mut self.random);
+        let outcome = Ok(self.state.created(place));
+        self.state.log(&Call { row, request, caller: &caller, time }, &outcome, ids);
+    }
+
     /// Carries out a call from outside at `now` (or, if the organisation is further, then) and logs it. Returns the
     /// request id with the outcome.
     pub(crate) fn call(
@@ -264,9 +308,14 @@ impl Inner {
         }
         if let Ok(done) = &outcome {
             for &place in &done.keys {
-                if row.name == "ScheduleKeyDeletion" {
-                    self.director.plan_deletion(&self.state, place);
+                match row.name {
+                    "ScheduleKeyDeletion" => self.director.plan_deletion(&self.state, place),
+                    "ImportKeyMaterial" => self.director.plan_expiry(&self.state, place),
+                    _ => {}
                 }
+            }
+            if row.name == "ReplicateKey" {
+                self.log_replica(&done.answer, request, caller, time);
             }
         }
         (ids.request, outcome.map(|done| done.answer))

@@ -24,8 +24,15 @@ pub(super) const ACCOUNTS: &[&str] = &[
 pub(super) const FORMER: &[(&str, &str)] =
     &[("legacy-shop", "SUSPENDED"), ("merger-2024", "PENDING_CLOSURE")];
 
-/// The organisational units below the root.
-pub(crate) const UNITS: &[&str] = &["Infrastructure", "Workloads", "Security", "Former"];
+/// The organisational units, each with the place of the one that it is in; `None`: right below the root. Accounts come
+/// into the last one only when they are moved there.
+pub(crate) const UNITS: &[(&str, Option<usize>)] = &[
+    ("Infrastructure", None),
+    ("Workloads", None),
+    ("Security", None),
+    ("Former", None),
+    ("Pilots", Some(1)),
+];
 
 /// Applications, each with what it keeps under its keys.
 pub(super) const APPLICATIONS: &[(&str, Data)] = &[

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use dormouse_model::{AccountId, EventTime, KeyArn, Kind, LifecycleState, Region};
 
 use super::Cadence;
+use super::state::Grant;
 
 /// What there is to know about a use or an attempt.
 ///
@@ -54,6 +55,54 @@ pub struct Wanted {
     pub last: EventTime,
 }
 
+/// A grant on a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantTruth {
+    /// Its id.
+    pub id: String,
+    /// Who may use the key: an ARN, or a service's name.
+    pub grantee: String,
+    /// Who may retire it.
+    pub retiring: Option<String>,
+    /// The account that made it.
+    pub issuing: AccountId,
+    /// What it allows, e.g. `Decrypt`.
+    pub operations: Vec<String>,
+    /// When it was made.
+    pub created: EventTime,
+}
+
+impl GrantTruth {
+    pub(super) fn of(grant: &Grant) -> Self {
+        Self {
+            id: grant.id.clone(),
+            grantee: grant.grantee.name().to_owned(),
+            retiring: grant.retiring.as_ref().map(|retiring| retiring.name().to_owned()),
+            issuing: grant.issuing,
+            operations: grant.operations.clone(),
+            created: grant.created,
+        }
+    }
+}
+
+/// Automatic rotation that is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RotationTruth {
+    /// Days from one to the next.
+    pub period_days: u32,
+    /// When it comes next.
+    pub next: EventTime,
+}
+
+/// Keys with one id in several Regions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MultiRegionTruth {
+    /// The primary; `None` if it is deleted.
+    pub primary: Option<KeyArn>,
+    /// Its replicas.
+    pub replicas: Vec<KeyArn>,
+}
+
 /// What happened to one key since history began.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyTruth {
@@ -63,18 +112,34 @@ pub struct KeyTruth {
     pub cadence: Option<Cadence>,
     /// `CUSTOMER` or `AWS`.
     pub manager: &'static str,
+    /// The key spec as KMS names it, e.g. `SYMMETRIC_DEFAULT`.
+    pub spec: &'static str,
+    /// The key usage as KMS names it, e.g. `ENCRYPT_DECRYPT`.
+    pub usage: &'static str,
+    /// `AWS_KMS`, `EXTERNAL`, `AWS_CLOUDHSM` or `EXTERNAL_KEY_STORE`.
+    pub origin: &'static str,
+    /// The id of the custom key store that it lives in.
+    pub custom_key_store: Option<String>,
+    /// When its imported material expires.
+    pub valid_to: Option<EventTime>,
     /// When it was made.
     pub created: EventTime,
     /// Its state now; `Deleted` stays on the list.
     pub state: LifecycleState,
     /// When it is to be deleted; pending keys only.
     pub deletion: Option<EventTime>,
+    /// The keys with the same id in other Regions; multi-Region keys that are not deleted only.
+    pub multi_region: Option<MultiRegionTruth>,
     /// The aliases (`alias/…`) that point at it now.
     pub aliases: BTreeSet<String>,
     /// Its tags now.
     pub tags: BTreeMap<String, String>,
     /// Its description now.
     pub description: String,
+    /// The grants on it now, sorted by id.
+    pub grants: Vec<GrantTruth>,
+    /// Automatic rotation as KMS tells of it now; `None`: off, or not for such a key.
+    pub rotation: Option<RotationTruth>,
     /// Successful calls of in-use operations. Both copies of a cross-account call are one.
     pub uses: u64,
     /// Failed calls of in-use operations, dry runs excepted.

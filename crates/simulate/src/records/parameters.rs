@@ -288,11 +288,15 @@ fn response(random: &mut fastrand::Rng, asked: &Asked<'_>, key: &Key) -> Option<
     let arn = &*key.arn_text;
     let answer = match asked.operation {
         "CreateKey" => object_text(|response| {
-            response.raw("keyMetadata", metadata(key.arn, arn, key.class, "", asked.time));
+            response
+                .raw("keyMetadata", metadata(key.arn, arn, key.class, "", asked.time, "AWS_KMS", "Enabled"));
         }),
         "ReplicateKey" => object_text(|response| {
             let replica = arn.replacen(key.arn.region().name(), asked.other, 1);
-            response.raw("replicaKeyMetadata", metadata(key.arn, &replica, key.class, "", asked.time));
+            response.raw(
+                "replicaKeyMetadata",
+                metadata(key.arn, &replica, key.class, "", asked.time, "AWS_KMS", "Enabled"),
+            );
             response.text("replicaPolicy", POLICY);
         }),
         "ScheduleKeyDeletion" => object_text(|response| {
@@ -348,6 +352,8 @@ pub(crate) fn metadata(
     class: KeyClass,
     description: &str,
     created: EventTime,
+    origin: &str,
+    state: &str,
 ) -> String {
     let (spec, usage) = class.spec_and_usage();
     object_text(|metadata| {
@@ -355,11 +361,11 @@ pub(crate) fn metadata(
         metadata.shown("keyId", key.id());
         metadata.text("arn", arn);
         metadata.shown("creationDate", Prose(created));
-        metadata.raw("enabled", true);
+        metadata.raw("enabled", state == "Enabled");
         metadata.text("description", description);
         metadata.text("keyUsage", usage);
-        metadata.text("keyState", "Enabled");
-        metadata.text("origin", "AWS_KMS");
+        metadata.text("keyState", state);
+        metadata.text("origin", origin);
         metadata.text("keyManager", "CUSTOMER");
         metadata.text("customerMasterKeySpec", spec);
         metadata.text("keySpec", spec);

@@ -12,13 +12,12 @@ use std::process::ExitCode;
 use std::thread::available_parallelism;
 
 use dormouse_cloudtrail::{Decoder, Limits};
-use dormouse_ledger::{Evidence, KeyDocument, KeyState, Source};
+use dormouse_ledger::{Evidence, Judge, KeyDocument, KeyState, Source};
 use dormouse_model::{Clock, WallClock};
 use dormouse_pipeline::view::RecordsDocument;
 use dormouse_sources::files;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::judge_now;
 use crate::cli::{Output, ReplayArgs};
 use crate::config::Config;
 use crate::show::{self, Screen};
@@ -56,11 +55,12 @@ fn print(
     threads: usize,
     screen: Screen,
 ) -> anyhow::Result<()> {
-    let judge = judge_now(config.verdicts.idle_after);
+    // Files prove nothing of what is not in them.
+    let judge = Judge::without_witnesses(WallClock.now_seconds(), config.rules()?);
     let ledger = &replayed.ledger;
     let records = RecordsDocument::new(replayed.tally, ledger.total_counts());
     let document =
-        |key, state: &KeyState<Evidence>| KeyDocument::new(key, state, ledger, Source::Replay, judge);
+        |key, state: &KeyState<Evidence>| KeyDocument::new(key, state, ledger, Source::Replay, &judge);
     if output == Output::Json {
         return show::json::replay(ledger, records, threads, document);
     }
@@ -71,7 +71,7 @@ fn print(
         return show::csv::keys(&keys);
     }
     keys.sort_unstable_by_key(|key| (Reverse(key.last_use.as_ref().map(|last| last.at)), key.arn));
-    let mut table = show::keys::Keys::new(judge.now, screen);
+    let mut table = show::keys::Keys::new(judge.now(), screen);
     keys.iter().for_each(|key| table.add(key));
     table.print(keys.len(), "")?;
     Ok(show::status::records(records)?)

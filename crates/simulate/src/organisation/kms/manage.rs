@@ -6,7 +6,7 @@ use dormouse_model::{AccountId, KeyArn, LifecycleState};
 use serde_json::{Value, json};
 
 use super::super::log::{Call, Done, Refused};
-use super::super::state::{Alias, Deletion, Grant, KeyState, Rotation, State};
+use super::super::state::{Alias, Deletion, Grant, Grantee, KeyState, Origin, Rotation, State};
 use super::super::truth::Tally;
 use super::{invalid_state, out_of_use, refuse, required};
 use crate::records::catalogue::KeyClass;
@@ -35,7 +35,7 @@ pub(crate) fn policy(owner: AccountId, shared_with: &BTreeSet<AccountId>) -> Str
 }
 
 /// The other accounts that a policy names.
-fn accounts_in(policy: &str, owner: AccountId) -> BTreeSet<AccountId> {
+pub(super) fn accounts_in(policy: &str, owner: AccountId) -> BTreeSet<AccountId> {
     let named = policy.split("arn:aws:iam::").skip(1).filter_map(|rest| rest.get(..12)?.parse().ok());
     named.filter(|&account| account != owner).collect()
 }
@@ -54,7 +54,7 @@ fn class_of(call: &Call<'_>) -> Result<KeyClass, Refused> {
 }
 
 /// Names and values of a list of tags.
-fn tags(request: &Value) -> Result<BTreeMap<String, String>, Refused> {
+pub(super) fn tags(request: &Value) -> Result<BTreeMap<String, String>, Refused> {
     let malformed = || Refused::from(refuse("TagException", "Tags need a TagKey and a TagValue."));
     let list = request["Tags"].as_array().map_or(&[][..], Vec::as_slice);
     let pair = |tag: &Value| Some((tag["TagKey"].as_str()?.to_owned(), tag["TagValue"].as_str()?.to_owned()));
@@ -69,6 +69,7 @@ impl State {
     ) -> Result<Done, Refused> {
         let class = class_of(call)?;
         let caller = call.caller;
+        let origin = self.origin_of(call, class)?;
         let multi_region = call.request["MultiRegion"].as_bool().unwrap_or(false);
         let bits = random.u128(..);
         let id = if multi_region { format!("mrk-{bits:032x}") } else { Uuid::from_random(bits).to_string() };
@@ -81,6 +82,8 @@ impl State {
             policy,
             description: call.request["Description"].as_str().unwrap_or_default().to_owned(),
             tags: tags(call.request)?,
+            state: self.first_state(caller.account, caller.region, &origin),
+            origin,
             ..new_key(arn, class, call.time)
         };
         self.keys.push(key);
@@ -95,7 +98,7 @@ impl State {
     }
 
     /// A key of the caller's own account that is to be altered.
-    fn alterable(&self, call: &Call<'_>) -> Result<usize, Refused> {
+    pub(super) fn alterable(&self, call: &Call<'_>) -> Result<usize, Refused> {
         let place = self.found_key(call, required(call, "KeyId")?)?;
         if self.keys[place].aws_managed {
             let message = format!(
@@ -134,11 +137,23 @@ impl State {
         if is_dying(key.state) != (call.row.name == "CancelKeyDeletion") {
             return Err(invalid_state(&key.arn_text, key.state).about([place]));
         }
+        let has_no_material = key.origin == Origin::External && key.imported.is_none();
+        if has_no_material && matches!(call.row.name, "EnableKey" | "DisableKey") {
+            return Err(invalid_state(&key.arn_text, key.state).about([place]));
+        }
         match call.row.name {
-            "EnableKey" => key.state = LifecycleState::Enabled,
+            "EnableKey" => {
+                let key = &self.keys[place];
+                let (account, region) = (key.arn.account(), key.arn.region());
+                let is_within_reach = self.is_within_reach(account, region, &key.origin);
+                let state =
+                    if is_within_reach { LifecycleState::Enabled } else { LifecycleState::Unavailable };
+                self.keys[place].state = state;
+            }
             "DisableKey" => key.state = LifecycleState::Disabled,
             "CancelKeyDeletion" => {
-                key.state = LifecycleState::Disabled;
+                key.state =
+                    if has_no_material { LifecycleState::PendingImport } else { LifecycleState::Disabled };
                 key.deletion = None;
                 key.window_after_replicas = None;
                 return Ok(json!({ "KeyId": &*key.arn_text }));
@@ -183,7 +198,7 @@ impl State {
         if let Some(refusal) = out_of_use(&key.arn_text, key.state) {
             return Err(refusal.about([place]));
         }
-        if key.class != KeyClass::Symmetric {
+        if !key.can_rotate() {
             let message = format!("{} does not support rotation.", key.arn_text);
             return Err(refuse("UnsupportedOperationException", message).about([place]));
         }
@@ -232,7 +247,7 @@ impl State {
             let message = format!("An alias with the name {} already exists", alias_arn(call, &name));
             return Err(refuse("AlreadyExistsException", message).about([target]));
         }
-        let alias = Alias { target, created: call.time, updated: call.time };
+        let alias = Alias { target: Some(target), dates: Some((call.time, call.time)) };
         self.shelf_of(call).aliases.insert(name.clone(), alias);
         Ok(Done { answer: json!({}), keys: vec![target], alias: Some(alias_arn(call, &name)) })
     }
@@ -245,11 +260,12 @@ impl State {
             let message = format!("Alias {} is not found.", alias_arn(call, &name));
             return Err(refuse("NotFoundException", message).about([target]));
         };
-        if self.keys[alias.target].class != class {
+        if alias.target.is_some_and(|former| self.keys[former].class != class) {
             let message = "The target key must have the same key usage as the alias's present one.";
             return Err(refuse("ValidationException", message).about([target]));
         }
-        let alias = Alias { target, updated: call.time, ..alias };
+        let created = alias.dates.map_or(call.time, |(created, _)| created);
+        let alias = Alias { target: Some(target), dates: Some((created, call.time)) };
         self.shelf_of(call).aliases.insert(name.clone(), alias);
         Ok(Done { answer: json!({}), keys: vec![target], alias: Some(alias_arn(call, &name)) })
     }
@@ -263,7 +279,11 @@ impl State {
             )
             .into());
         };
-        Ok(Done { answer: json!({}), keys: vec![alias.target], alias: Some(alias_arn(call, &name)) })
+        Ok(Done {
+            answer: json!({}),
+            keys: alias.target.into_iter().collect(),
+            alias: Some(alias_arn(call, &name)),
+        })
     }
 
     fn shelf_of(&mut self, call: &Call<'_>) -> &mut super::super::state::Shelf {
@@ -286,7 +306,10 @@ impl State {
         random: &mut fastrand::Rng,
     ) -> Result<Done, Refused> {
         let place = self.found_key(call, required(call, "KeyId")?)?;
-        let grantee = required(call, "GranteePrincipal")?.to_owned();
+        let grantee = match named(call, "Grantee") {
+            Some(grantee) => grantee,
+            None => Grantee::Principal(required(call, "GranteePrincipal")?.to_owned()),
+        };
         let key = &mut self.keys[place];
         if let Some(refusal) = out_of_use(&key.arn_text, key.state) {
             return Err(refusal.about([place]));
@@ -298,7 +321,7 @@ impl State {
             name: call.request["Name"].as_str().unwrap_or_default().to_owned(),
             created: call.time,
             grantee,
-            retiring: call.request["RetiringPrincipal"].as_str().map(str::to_owned),
+            retiring: named(call, "Retiring"),
             issuing: call.caller.account,
             operations: operations.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
             constraints: call.request["Constraints"].clone(),
@@ -332,13 +355,21 @@ impl State {
     }
 }
 
-/// A key as it is when it has just been made.
+/// Who is to be the grant's grantee or retire it, by one field or the other.
+fn named(call: &Call<'_>, role: &str) -> Option<Grantee> {
+    let field = |name: &str| call.request[format!("{role}{name}")].as_str().map(str::to_owned);
+    field("ServicePrincipal").map(Grantee::Service).or_else(|| field("Principal").map(Grantee::Principal))
+}
+
+/// A key as it is when it has just been made, but for its policy, which is the caller's to set.
 pub(crate) fn new_key(arn: KeyArn, class: KeyClass, created: dormouse_model::EventTime) -> KeyState {
     KeyState {
         arn,
         arn_text: arn.to_string().into(),
         class,
         aws_managed: false,
+        origin: Origin::Kms,
+        imported: None,
         created,
         state: LifecycleState::Enabled,
         deletion: None,
@@ -347,7 +378,7 @@ pub(crate) fn new_key(arn: KeyArn, class: KeyClass, created: dormouse_model::Eve
         tags: BTreeMap::new(),
         rotation: None,
         rotations: 0,
-        policy: policy(arn.account(), &BTreeSet::new()),
+        policy: String::new(),
         shared_with: BTreeSet::new(),
         primary: true,
         grants: BTreeMap::new(),
@@ -358,7 +389,7 @@ pub(crate) fn new_key(arn: KeyArn, class: KeyClass, created: dormouse_model::Eve
     }
 }
 
-fn is_dying(state: LifecycleState) -> bool {
+pub(super) fn is_dying(state: LifecycleState) -> bool {
     matches!(state, LifecycleState::PendingDeletion | LifecycleState::PendingReplicaDeletion)
 }
 

@@ -6,8 +6,11 @@
 
 mod crypto;
 mod manage;
+mod material;
 mod paging;
 mod read;
+mod replicas;
+mod stores;
 
 use dormouse_model::{AccountId, KeyArn, LifecycleState, Region};
 use serde_json::Value;
@@ -85,6 +88,14 @@ impl State {
             "GenerateMac" => self.generate_mac(call),
             "VerifyMac" => self.verify_mac(call),
             "CreateKey" => self.create_key(call, random),
+            "ReplicateKey" => self.replicate_key(call),
+            "UpdatePrimaryRegion" => self.update_primary_region(call),
+            "GetParametersForImport" => self.get_parameters_for_import(call),
+            "ImportKeyMaterial" => self.import_key_material(call),
+            "DeleteImportedKeyMaterial" => self.delete_imported_key_material(call),
+            "CreateCustomKeyStore" => self.create_custom_key_store(call, random),
+            "DescribeCustomKeyStores" => self.describe_custom_key_stores(call),
+            "ConnectCustomKeyStore" | "DisconnectCustomKeyStore" => self.alter_custom_key_store(call),
             "CreateAlias" => self.create_alias(call),
             "UpdateAlias" => self.update_alias(call),
             "DeleteAlias" => self.delete_alias(call),
@@ -182,7 +193,7 @@ impl State {
 
     fn by_alias(&self, (account, region): (AccountId, Region), alias: &str) -> Result<usize, Refused> {
         let shelf = self.shelves.get(&(account, region));
-        shelf.and_then(|shelf| shelf.aliases.get(alias)).map(|alias| alias.target).ok_or_else(|| {
+        shelf.and_then(|shelf| shelf.aliases.get(alias)).and_then(|alias| alias.target).ok_or_else(|| {
             let message = format!("Alias arn:aws:kms:{region}:{account}:{alias} is not found.");
             refuse("NotFoundException", message).into()
         })

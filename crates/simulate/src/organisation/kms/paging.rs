@@ -3,6 +3,8 @@
 //! A marker names the last item that was handed out, so that items that come and go between two pages neither hide
 //! others nor repeat them.
 
+use std::ops::Bound;
+
 use serde_json::{Value, json};
 
 use super::{Refusal, refuse};
@@ -28,11 +30,7 @@ pub(crate) fn page<T>(
     name: impl Fn(&T) -> String,
 ) -> Result<Page<T>, Refusal> {
     let limit = limit(request, limits)?;
-    let after = match request["Marker"].as_str() {
-        Some(marker) => Some(decode(marker).ok_or_else(invalid_marker)?),
-        None if request["Marker"].is_null() => None,
-        None => return Err(invalid_marker()),
-    };
+    let Rest { after } = rest(request)?;
     let is_left = |item: &T| after.as_deref().is_none_or(|after| *name(item) > *after);
     let mut left: Vec<T> = items.into_iter().filter(is_left).take(limit + 1).collect();
     let next = (left.len() > limit)
@@ -40,6 +38,28 @@ pub(crate) fn page<T>(
         .and_then(|()| left.last())
         .map(|last| encode(&name(last)));
     Ok(Page { items: left, next })
+}
+
+/// What is left of a list behind the pages that were handed out.
+pub(crate) struct Rest {
+    after: Option<String>,
+}
+
+impl Rest {
+    /// As a range of names, so that a long list need not be walked from its beginning for every page.
+    pub(crate) fn bounds(&self) -> (Bound<&str>, Bound<&str>) {
+        (self.after.as_deref().map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)
+    }
+}
+
+/// What the request's marker leaves.
+pub(crate) fn rest(request: &Value) -> Result<Rest, Refusal> {
+    let after = match request["Marker"].as_str() {
+        Some(marker) => Some(decode(marker).ok_or_else(invalid_marker)?),
+        None if request["Marker"].is_null() => None,
+        None => return Err(invalid_marker()),
+    };
+    Ok(Rest { after })
 }
 
 /// The answer with the page in it under `name`, and `Truncated` and `NextMarker` beside it.

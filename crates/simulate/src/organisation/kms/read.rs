@@ -4,8 +4,8 @@ use dormouse_model::{EventTime, LifecycleState};
 use serde_json::{Value, json};
 
 use super::super::log::{Call, Done, Refused, material_of};
-use super::super::state::{Alias, Grant, State};
-use super::paging::{Limits, answer, page};
+use super::super::state::{Alias, Grant, Grantee, Origin, State};
+use super::paging::{Limits, answer, page, rest};
 use super::{algorithms, refuse, required};
 use crate::records::catalogue::KeyClass;
 use crate::uuid::Uuid;
@@ -24,7 +24,8 @@ fn told(answer: Value, keys: Vec<usize>) -> Done {
 impl State {
     pub(super) fn list_keys(&self, call: &Call<'_>) -> Result<Done, Refused> {
         let shelf = self.shelves.get(&(call.caller.account, call.caller.region));
-        let keys = shelf.into_iter().flat_map(|shelf| &shelf.keys);
+        let rest = rest(call.request)?;
+        let keys = shelf.into_iter().flat_map(|shelf| shelf.keys.range::<str, _>(rest.bounds()));
         let page = page(call.request, limits(100, 1_000), keys, |(id, _)| (*id).clone())?;
         let entry =
             |(id, &place): (&String, &usize)| json!({ "KeyId": id, "KeyArn": &*self.keys[place].arn_text });
@@ -34,17 +35,23 @@ impl State {
     pub(super) fn list_aliases(&self, call: &Call<'_>) -> Result<Done, Refused> {
         let only = call.request["KeyId"].as_str().map(|name| self.found_key(call, name)).transpose()?;
         let shelf = self.shelves.get(&(call.caller.account, call.caller.region));
-        let aliases = shelf.into_iter().flat_map(|shelf| &shelf.aliases);
-        let aliases = aliases.filter(|(_, alias)| only.is_none_or(|place| alias.target == place));
+        let rest = rest(call.request)?;
+        let aliases = shelf.into_iter().flat_map(|shelf| shelf.aliases.range::<str, _>(rest.bounds()));
+        let aliases = aliases.filter(|(_, alias)| only.is_none() || alias.target == only);
         let page = page(call.request, limits(50, 100), aliases, |(name, _)| (*name).clone())?;
         let entry = |(name, alias): (&String, &Alias)| {
-            json!({
+            let mut shown = json!({
                 "AliasName": name,
                 "AliasArn": format!("arn:aws:kms:{}:{}:{name}", call.caller.region, call.caller.account),
-                "TargetKeyId": self.keys[alias.target].arn.id(),
-                "CreationDate": alias.created.seconds(),
-                "LastUpdatedDate": alias.updated.seconds(),
-            })
+            });
+            if let Some(target) = alias.target {
+                shown["TargetKeyId"] = self.keys[target].arn.id().into();
+            }
+            if let Some((created, updated)) = alias.dates {
+                shown["CreationDate"] = created.seconds().into();
+                shown["LastUpdatedDate"] = updated.seconds().into();
+            }
+            shown
         };
         Ok(told(answer("Aliases", page.map(entry)), only.into_iter().collect()))
     }
@@ -67,7 +74,7 @@ impl State {
             "Description": key.description,
             "KeyUsage": usage,
             "KeyState": key.state.name(),
-            "Origin": "AWS_KMS",
+            "Origin": key.origin.name(),
             "KeyManager": key.manager(),
             "CustomerMasterKeySpec": spec,
             "KeySpec": spec,
@@ -76,8 +83,24 @@ impl State {
         if let Some((name, algorithms)) = algorithms(key.class) {
             metadata[name] = algorithms.into();
         }
-        if key.class == KeyClass::Symmetric {
+        if key.class == KeyClass::Symmetric && key.has_material() {
             metadata["CurrentKeyMaterialId"] = material_of(place, key.rotations).into();
+        }
+        if let Origin::Store { id, external } = &key.origin {
+            metadata["CustomKeyStoreId"] = id.as_str().into();
+            if *external {
+                metadata["XksKeyConfiguration"] = json!({ "Id": format!("external-{place}") });
+            } else {
+                metadata["CloudHsmClusterId"] = format!("cluster-{id}").into();
+            }
+        }
+        if let Some(imported) = key.imported {
+            let expires = imported.valid_to.is_some();
+            metadata["ExpirationModel"] =
+                if expires { "KEY_MATERIAL_EXPIRES" } else { "KEY_MATERIAL_DOES_NOT_EXPIRE" }.into();
+            if let Some(valid_to) = imported.valid_to {
+                metadata["ValidTo"] = valid_to.seconds().into();
+            }
         }
         if let Some(deletion) = key.deletion {
             metadata["DeletionDate"] = deletion.date.seconds().into();
@@ -119,7 +142,8 @@ impl State {
         let place = self.found_key(call, required(call, "KeyId")?)?;
         let (id, grantee) = (call.request["GrantId"].as_str(), call.request["GranteePrincipal"].as_str());
         let grants = self.keys[place].grants.values().filter(|grant| {
-            id.is_none_or(|id| grant.id == id) && grantee.is_none_or(|grantee| grant.grantee == grantee)
+            id.is_none_or(|id| grant.id == id)
+                && grantee.is_none_or(|grantee| grant.grantee.name() == grantee)
         });
         let page = page(call.request, limits(50, 100), grants, |grant| grant.id.clone());
         let page = page.map_err(|refusal| refusal.about([place]))?;
@@ -132,7 +156,8 @@ impl State {
         let mut grants: Vec<(usize, &Grant)> = Vec::new();
         for (place, key) in self.keys.iter().enumerate().filter(|(_, key)| key.arn.region() == region) {
             let retirable = key.grants.values().filter(|grant| {
-                grant.issuing == call.caller.account && grant.retiring.as_deref() == Some(retiring)
+                grant.issuing == call.caller.account
+                    && grant.retiring.as_ref().map(Grantee::name) == Some(retiring)
             });
             grants.extend(retirable.map(|grant| (place, grant)));
         }
@@ -147,12 +172,16 @@ impl State {
             "GrantId": grant.id,
             "Name": grant.name,
             "CreationDate": grant.created.seconds(),
-            "GranteePrincipal": grant.grantee,
             "IssuingAccount": format!("arn:aws:iam::{}:root", grant.issuing),
             "Operations": grant.operations,
         });
+        let mut show = |who: &Grantee, role: &str| match who {
+            Grantee::Principal(name) => shown[format!("{role}Principal")] = name.as_str().into(),
+            Grantee::Service(name) => shown[format!("{role}ServicePrincipal")] = name.as_str().into(),
+        };
+        show(&grant.grantee, "Grantee");
         if let Some(retiring) = &grant.retiring {
-            shown["RetiringPrincipal"] = retiring.as_str().into();
+            show(retiring, "Retiring");
         }
         if !grant.constraints.is_null() {
             shown["Constraints"] = grant.constraints.clone();
@@ -179,19 +208,15 @@ impl State {
     pub(super) fn get_key_rotation_status(&self, call: &Call<'_>) -> Result<Done, Refused> {
         let place = self.found_key(call, required(call, "KeyId")?)?;
         let key = &self.keys[place];
-        if !matches!(key.class, KeyClass::Symmetric) {
+        if !key.can_rotate() {
             let message = format!("{} does not support rotation.", key.arn_text);
             return Err(refuse("UnsupportedOperationException", message).about([place]));
         }
-        let rotation = key
-            .rotation
-            .filter(|_| key.state == LifecycleState::Enabled || key.state == LifecycleState::Disabled);
+        let rotation = key.rotation_at(self.now);
         let mut answer = json!({ "KeyId": &*key.arn_text, "KeyRotationEnabled": rotation.is_some() });
-        if let Some(rotation) = rotation {
-            let period = rotation.period_days * 86_400;
-            let rounds = self.now.seconds_since(rotation.since) / period + 1;
+        if let Some((rotation, next)) = rotation {
             answer["RotationPeriodInDays"] = rotation.period_days.into();
-            answer["NextRotationDate"] = rotation.since.plus(rounds * period).seconds().into();
+            answer["NextRotationDate"] = next.seconds().into();
         }
         Ok(told(answer, vec![place]))
     }
