@@ -488,8 +488,9 @@ fn the_quarantine_holds_back_what_it_may_concern() {
         accounts: Vec::new(),
         regions: Vec::new(),
         span: Span { from: at(5 * QUARTER), until: at(6 * QUARTER) },
+        delay_seconds: 0,
     }];
-    let whole = coverage.proof(place(), at(4 * QUARTER), &declared);
+    let whole = coverage.proof(place(), at(7 * QUARTER), &declared);
     for (message, is_a_hole) in [
         (unread(Some(account), Some(region), None, Some(2 * QUARTER)), true),
         (unread(Some(account), None, None, Some(2 * QUARTER)), true),
@@ -504,13 +505,13 @@ fn the_quarantine_holds_back_what_it_may_concern() {
         assert_eq!(coverage.holes_of_key(key).len(), usize::from(message.key.is_some()));
     }
     coverage.set_unread([unread(None, None, None, Some(5 * QUARTER + 1))]);
-    assert_eq!(coverage.proof(place(), at(4 * QUARTER), &declared).declared.len(), 2);
+    assert_eq!(coverage.proof(place(), at(7 * QUARTER), &declared).declared.len(), 2);
     coverage.set_unread([unread(None, None, None, None)]);
     let received = at(2 * QUARTER + 1);
     let rest = [Span { from: received, until: at(4 * QUARTER) }];
     assert_eq!(proof(&coverage, 4 * QUARTER).stream, rest, "all up to when it was received");
     coverage.set_unread([]);
-    assert_eq!(coverage.proof(place(), at(4 * QUARTER), &declared), whole, "it was resolved");
+    assert_eq!(coverage.proof(place(), at(7 * QUARTER), &declared), whole, "it was resolved");
 }
 
 #[test]
