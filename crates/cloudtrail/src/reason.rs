@@ -135,15 +135,35 @@ pub const UNRESOLVED_ALIAS: &str = "unresolved_alias";
 /// Whether something that is kept for the reason with this code may hold a use: then it holds "unused" back. What is
 /// known not to be AWS's word, or to hold no record, does not.
 pub fn may_hold_a_use(code: &str) -> bool {
-    let is_forged = matches!(
-        code,
-        "envelope_account_mismatch" | "forged_event" | "foreign_object" | "object_not_configured"
-    );
-    let holds_no_record = matches!(code, "bad_announcement" | "empty" | "other_event" | "trail_digest");
+    let is_forged = matches!(code, "envelope_account_mismatch" | "forged_event" | "foreign_object");
+    let holds_no_record = matches!(code, "empty" | "other_event" | "trail_digest");
     !is_forged && !holds_no_record
 }
 
 /// As much of a text as a reason quotes.
 pub(crate) fn quoted(text: &str) -> String {
     cut(text, QUOTED).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_aws_word_holds_nothing_back_and_all_else_does() {
+        let mismatch = Reason::AccountMismatch { envelope: String::new(), inner: String::new() };
+        for reason in [mismatch, Reason::ForgedEvent(String::new()), Reason::Empty, Reason::Digest] {
+            assert!(!may_hold_a_use(reason.code()), "{reason:?}");
+        }
+        for reason in [
+            Reason::NotJson(String::new()),
+            Reason::CutOff,
+            Reason::Missing("eventID"),
+            Reason::Future(EventTime::default()),
+            Reason::unresolved("alias/app"),
+        ] {
+            assert!(may_hold_a_use(reason.code()), "{reason:?}");
+        }
+        assert!(may_hold_a_use("object_missing") && !may_hold_a_use("foreign_object"));
+    }
 }

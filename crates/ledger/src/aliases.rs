@@ -131,3 +131,85 @@ impl Aliases {
         Some(candidates.filter(points_here).map(str::to_owned).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(number: u32) -> KeyArn {
+        format!("arn:aws:kms:eu-west-1:111122223333:key/{number:08x}-12ab-34cd-56ef-1234567890ab")
+            .parse()
+            .unwrap()
+    }
+
+    fn at(seconds: u32) -> EventTime {
+        EventTime::from_seconds(seconds)
+    }
+
+    fn write(seconds: u32, to: Option<u32>) -> Register<Option<KeyArn>> {
+        Register::new(at(seconds), EventId::from(format!("event-{seconds}-{to:?}").as_str()), to.map(key))
+    }
+
+    fn written(writes: &[(u32, Option<u32>)]) -> AliasWrites {
+        let mut writes = writes.iter().map(|&(seconds, to)| AliasWrites::new(write(seconds, to)));
+        let first = writes.next().unwrap();
+        writes.fold(first, |mut known, more| {
+            known.merge(more);
+            known
+        })
+    }
+
+    #[test]
+    fn an_alias_is_the_key_to_which_it_pointed_at_that_time() {
+        let alias = written(&[(30, None), (10, Some(1)), (20, Some(2)), (40, Some(2)), (50, Some(2))]);
+        for (seconds, expected) in [
+            (9, None),
+            (10, None),
+            (11, Some(1)),
+            (19, Some(1)),
+            (20, None),
+            (25, Some(2)),
+            (30, None),
+            (35, None),
+            (40, None),
+            (41, Some(2)),
+            (50, Some(2)),
+            (99, Some(2)),
+        ] {
+            assert_eq!(alias.at(at(seconds)), expected.map(key), "{seconds}");
+        }
+        assert_eq!(*alias.latest().value(), Some(key(2)));
+    }
+
+    #[test]
+    fn what_was_written_twice_within_a_second_is_not_known() {
+        let alias = written(&[(10, Some(1)), (20, Some(2)), (20, Some(3))]);
+        assert_eq!((alias.at(at(15)), alias.at(at(25))), (Some(key(1)), None));
+    }
+
+    #[test]
+    fn what_older_builds_stored_is_read() {
+        let old = serde_json::to_string(&write(10, Some(1))).unwrap();
+        assert_eq!(serde_json::from_str::<AliasWrites>(&old).unwrap(), written(&[(10, Some(1))]));
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_writes_does_not_matter_and_few_are_kept(
+            writes in proptest::collection::vec((0..60u32, proptest::option::of(0..3u32)), 1..60),
+            swaps in proptest::collection::vec((0..60usize, 0..60usize), 0..60),
+        ) {
+            let mut shuffled = writes.clone();
+            for (one, other) in swaps {
+                shuffled.swap(one % writes.len(), other % writes.len());
+            }
+            let alias = written(&writes);
+            prop_assert_eq!(&written(&shuffled), &alias);
+            prop_assert!(alias.earlier.len() <= MOST_EARLIER);
+            let stored = serde_json::to_string(&alias).unwrap();
+            prop_assert_eq!(serde_json::from_str::<AliasWrites>(&stored).unwrap(), alias);
+        }
+    }
+}

@@ -242,7 +242,7 @@ impl Pipeline {
         let coverage = CoverageOptions { operations: decoder.table().clone(), ..options.coverage.clone() };
         let state = recover(&*store, options.bounds, options.id_bound, coverage)?;
         let names = Arc::new(LedgerNames(Arc::clone(&state.ledger)));
-        let decoder = Arc::new(Decoder::clone(&decoder).with_names(names));
+        let decoder = Arc::new(Arc::unwrap_or_clone(decoder).with_names(names));
         let (out, batches) = mpsc::unbounded_channel();
         let permits =
             usize::try_from(options.in_flight_kib).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
@@ -684,14 +684,9 @@ impl Core {
     /// What is durable becomes visible.
     fn apply(&mut self, sealed: &Sealed) -> Result<(), PipelineError> {
         self.state.apply(&sealed.body)?;
-        if !sealed.released.is_empty() {
+        if !sealed.released.is_empty() || !sealed.quarantine.is_empty() {
             let unread = self.store.unread()?;
             self.state.coverage.write().set_unread(held_back(unread));
-        } else if !sealed.quarantine.is_empty() {
-            let mut coverage = self.state.coverage.write();
-            for unread in held_back(sealed.quarantine.iter().map(Quarantined::unread).collect()) {
-                coverage.add_unread(&unread);
-            }
         }
         for &place in &sealed.aliases {
             self.store.retry_at(UNRESOLVED_ALIAS, place, sealed.sealed_at)?;

@@ -207,7 +207,7 @@ fn note_returned<'a>(batch: &'a Decoded, coverage: &Coverage, header: &mut Heade
                 known.last = known.last.max(*last);
             }
             None => {
-                header.passed.push(Passed { source, place: *place, operation, first: *first, last: *last })
+                header.passed.push(Passed { source, place: *place, operation, first: *first, last: *last });
             }
         }
     }

@@ -22,10 +22,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::control::Stopped;
 use crate::{
-    CellEvidence, CheckpointView, Control, HistoryIntake, LiveView, OnPoison, Pipeline, PipelineError,
-    PipelineOptions, Progress, QuarantineAction, QuarantineOutcome, read_store,
+    CellEvidence, CheckpointView, Control, HistoryIntake, InventoryIntake, LiveView, OnPoison, Pipeline,
+    PipelineError, PipelineOptions, Progress, QuarantineAction, QuarantineOutcome, read_store,
 };
 
+mod coverage;
 mod objects;
 
 const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
@@ -79,6 +80,7 @@ struct House {
     view: Arc<LiveView>,
     control: Control,
     history: HistoryIntake,
+    inventory: InventoryIntake,
     checkpoints: CheckpointView,
     progress: Arc<Progress>,
     running: JoinHandle<Result<Totals, PipelineError>>,
@@ -108,6 +110,7 @@ impl House {
         let view = Arc::new(pipeline.view(readers, Arc::new(Rules::idle_after(90 * 86_400))));
         let (control, progress) = (pipeline.control(), pipeline.progress());
         let (history, checkpoints) = (pipeline.history(), pipeline.checkpoints());
+        let inventory = pipeline.inventory();
         let stop = CancellationToken::new();
         let running = tokio::spawn(pipeline.run(stop.clone()));
         Self {
@@ -119,6 +122,7 @@ impl House {
             view,
             control,
             history,
+            inventory,
             checkpoints,
             progress,
             running,

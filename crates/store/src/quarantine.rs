@@ -1,6 +1,5 @@
 //! Messages that could not be applied, kept whole for inspection and for another try.
 
-use dormouse_ledger::Unread;
 use dormouse_model::EventTime;
 use serde::{Deserialize, Serialize};
 
@@ -32,20 +31,6 @@ pub struct Quarantined {
     /// The whole message.
     #[serde(skip)]
     pub body: Vec<u8>,
-}
-
-impl Quarantined {
-    /// What of it is known that holds something back.
-    pub fn unread(&self) -> Unread {
-        Unread {
-            account: self.account.as_deref().and_then(|account| account.parse().ok()),
-            region: self.region.as_deref().and_then(|region| region.parse().ok()),
-            key: self.key.as_deref().and_then(|key| key.parse().ok()),
-            events: self.first_event.zip(self.last_event),
-            received: self.at,
-            reason: self.reason.as_str().into(),
-        }
-    }
 }
 
 /// A message in the quarantine.

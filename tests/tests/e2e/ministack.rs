@@ -205,7 +205,8 @@ async fn keys_of(account: &str, endpoint: &str) -> BTreeMap<&'static str, String
     let tag = Tag::builder().tag_key("team").tag_value("pay").build().unwrap();
     kms.tag_resource().key_id(&enabled).tags(tag).send().await.unwrap();
     let imported = kms.create_key().origin(OriginType::External).send().await;
-    let mut keys = BTreeMap::from([("Enabled", enabled), ("Disabled", disabled), ("PendingDeletion", doomed)]);
+    let mut keys =
+        BTreeMap::from([("Enabled", enabled), ("Disabled", disabled), ("PendingDeletion", doomed)]);
     let metadata = imported.ok().and_then(|created| created.key_metadata);
     if let Some(metadata) = metadata.filter(|made| made.key_state == Some(KeyState::PendingImport)) {
         keys.insert("PendingImport", metadata.arn.unwrap());

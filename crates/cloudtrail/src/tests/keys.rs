@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
+use dormouse_model::{AccountId, KeyArn, Region};
+
 use super::*;
+use crate::NameResolver;
 
 const ID: &str = "1234abcd-12ab-34cd-56ef-1234567890ab";
 const MULTI: &str = "mrk-1234abcd12ab34cd56ef1234567890ab";
@@ -142,4 +145,64 @@ fn reencrypt_within_one_key_has_the_context_that_there_is() {
         "requestParameters": {"destinationEncryptionContext": {"d": "2"}}
     }));
     assert_eq!(observation(&record).context, [("d", "2")]);
+}
+
+/// One alias, which pointed to one key until noon and to another since.
+struct Moved;
+
+impl NameResolver for Moved {
+    fn key_of(&self, account: AccountId, region: Region, alias: &str, at: EventTime) -> Option<KeyArn> {
+        let is_it =
+            (account.to_string().as_str(), region.name(), alias) == (ACCOUNT, "eu-west-1", "alias/app");
+        let key = if at < "2026-10-01T12:00:00Z".parse().unwrap() { KEY } else { OTHER_KEY };
+        is_it.then(|| key.parse().unwrap())
+    }
+}
+
+/// The keys of the observations of a record, and how many names stand for none.
+fn resolved(changes: Value) -> (Vec<String>, usize) {
+    let record = record(changes).to_string();
+    let found = seen_by(&decoder().with_names(std::sync::Arc::new(Moved)), record.as_bytes());
+    let [Seen::Kms(kms)] = &*found else { panic!("{found:?}") };
+    (kms.observations.iter().map(|observation| observation.key.to_string()).collect(), kms.unresolved.len())
+}
+
+#[test]
+fn a_use_that_names_only_an_alias_is_one_of_the_key_to_which_it_pointed_then() {
+    let with = |key_id: &str, changes: Value| {
+        let mut whole = json!({"resources": [], "requestParameters": {"keyId": key_id}});
+        whole.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        resolved(whole)
+    };
+    let alias_arn = format!("arn:aws:kms:eu-west-1:{ACCOUNT}:alias/app");
+    assert_eq!(with("alias/app", json!({"eventTime": "2026-10-01T11:59:59Z"})), (vec![KEY.to_owned()], 0));
+    assert_eq!(with("alias/app", json!({})), (vec![OTHER_KEY.to_owned()], 0));
+    assert_eq!(
+        with(&alias_arn, json!({"recipientAccountId": "444455556666"})),
+        (vec![OTHER_KEY.to_owned()], 0)
+    );
+    assert_eq!(with("alias/app", json!({"recipientAccountId": "444455556666"})), (vec![], 1));
+    assert_eq!(with("alias/app", json!({"errorCode": "AccessDenied"})), (vec![OTHER_KEY.to_owned()], 0));
+    assert_eq!(with("alias/none", json!({})), (vec![], 1));
+    // What KMS itself says goes before what the caller said.
+    assert_eq!(resolved(json!({"requestParameters": {"keyId": "alias/app"}})), (vec![KEY.to_owned()], 0));
+}
+
+#[test]
+fn what_is_not_applied_tells_its_time_and_its_only_key() {
+    let about = |changes: Value| {
+        let mut found = None;
+        decoder().decode(record(changes).to_string().as_bytes(), now(), &mut |outcome| match outcome {
+            Outcome::Bad(bad) => found = Some((bad.time, bad.key.map(|key| key.to_string()))),
+            other => panic!("not bad: {other:?}"),
+        });
+        found.unwrap()
+    };
+    let time = "2026-10-01T12:00:00Z".parse().ok();
+    assert_eq!(about(json!({"eventID": ""})), (time, Some(KEY.to_owned())));
+    assert_eq!(about(json!({"eventID": "", "resources": []})), (time, None));
+    let two = json!([{"ARN": KEY}, {"ARN": OTHER_KEY}]);
+    assert_eq!(about(json!({"eventID": "", "resources": two})), (time, None));
+    assert_eq!(about(json!({"eventTime": "soon"})), (None, Some(KEY.to_owned())));
+    assert_eq!(about(json!({"eventName": 5})), (time, None));
 }

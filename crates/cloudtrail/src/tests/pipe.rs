@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::LeftOut;
 
 fn call(service: &str, operation: &str, request: Value) -> Value {
     let mut call = record(json!({
@@ -132,4 +133,67 @@ fn a_record_says_whether_the_call_only_read() {
     }
     let describe = kms(record(json!({"eventName": "DescribeKey"})).to_string());
     assert!(describe.read_only && describe.observations.is_empty());
+}
+
+/// What a trail leaves out with this request.
+fn left_out(request: Value) -> Option<LeftOut> {
+    let mut found = None;
+    decoder().decode(
+        call("cloudtrail", "PutEventSelectors", request).to_string().as_bytes(),
+        now(),
+        &mut |outcome| match outcome {
+            Outcome::Pipe(pipe) => found = Some(pipe.left_out),
+            other => panic!("no pipe record: {other:?}"),
+        },
+    );
+    found.unwrap()
+}
+
+#[test]
+fn selectors_that_leave_out_kms_or_reads_are_told() {
+    let kms = ["kms.amazonaws.com"];
+    for (selectors, expected) in [
+        (json!([]), None),
+        (Value::Null, None),
+        (json!([{}]), None),
+        (json!([{"readWriteType": "All", "includeManagementEvents": true}]), None),
+        (json!([{"readWriteType": "ReadOnly"}]), None),
+        (json!([{"readWriteType": "WriteOnly"}]), Some(LeftOut::Reads)),
+        (json!([{"includeManagementEvents": false}]), Some(LeftOut::Kms)),
+        (json!([{"excludeManagementEventSources": kms}]), Some(LeftOut::Kms)),
+        (json!([{"excludeManagementEventSources": ["rdsdata.amazonaws.com"]}]), None),
+        (json!([{"excludeManagementEventSources": kms}, {"readWriteType": "All"}]), None),
+        (
+            json!([{"excludeManagementEventSources": kms}, {"readWriteType": "WriteOnly"}]),
+            Some(LeftOut::Reads),
+        ),
+    ] {
+        assert_eq!(
+            left_out(json!({"trailName": "main", "eventSelectors": selectors})),
+            expected,
+            "{selectors}"
+        );
+    }
+}
+
+#[test]
+fn advanced_selectors_that_leave_out_kms_or_reads_are_told() {
+    let management = json!({"field": "eventCategory", "equals": ["Management"]});
+    for (more, expected) in [
+        (json!([management]), None),
+        (json!([management, {"field": "readOnly", "equals": ["true"]}]), None),
+        (json!([management, {"field": "readOnly", "equals": ["false"]}]), Some(LeftOut::Reads)),
+        (json!([{"field": "readOnly", "notEquals": ["true"]}, management]), Some(LeftOut::Reads)),
+        (
+            json!([management, {"field": "eventSource", "notEquals": ["kms.amazonaws.com"]}]),
+            Some(LeftOut::Kms),
+        ),
+        (json!([management, {"field": "eventSource", "notEquals": ["rdsdata.amazonaws.com"]}]), None),
+        (json!([management, {"field": "eventSource", "equals": ["s3.amazonaws.com"]}]), Some(LeftOut::Kms)),
+        (json!([{"field": "eventCategory", "equals": ["Data"]}]), Some(LeftOut::Kms)),
+    ] {
+        let request =
+            json!({"trailName": "main", "advancedEventSelectors": [{"name": "n", "fieldSelectors": more}]});
+        assert_eq!(left_out(request), expected, "{more}");
+    }
 }

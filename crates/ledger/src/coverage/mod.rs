@@ -254,6 +254,7 @@ impl Coverage {
         operation: &str,
         at: EventTime,
     ) {
+        let table = self.options.operations.clone();
         let keys_or_none = keys.iter().map(|&key| Some(key)).chain(keys.is_empty().then_some(None));
         for key in keys_or_none {
             let place = key.map(|key| Place { account: key.account(), region: key.region() }).or(place);
@@ -266,11 +267,10 @@ impl Coverage {
                 continue;
             };
             known.unknown.note(key, operation, at);
-            if let Some(key) = key
-                && self.options.operations.meaning(operation).is_none()
-            {
-                let reason = format!("{operation}, which the operations table does not name, succeeded");
-                self.holes.note_key(key, Gap { from: at, until: at.plus(1), reason: reason.into() });
+            if let Some(key) = key {
+                let calls = known.unknown.holes(&table).filter(|(of, _)| *of == Some(key));
+                let calls: Vec<Gap> = calls.map(|(_, gap)| gap).collect();
+                self.holes.set_calls(key, calls);
             }
         }
     }
@@ -317,17 +317,8 @@ impl Coverage {
         }
         let table = &self.options.operations;
         for known in self.places.values().filter(|known| !known.unknown.is_empty()) {
-            for (key, gap) in known.unknown.holes(table) {
-                if let Some(key) = key {
-                    self.holes.note_key(key, gap);
-                }
-            }
+            self.holes.add_calls(known.unknown.holes(table));
         }
-    }
-
-    /// Takes what the quarantine holds in addition to what it held before.
-    pub fn add_unread(&mut self, unread: &Unread) {
-        self.holes.note(unread);
     }
 
     /// Where something that may have been a use of this very key was not understood.

@@ -23,7 +23,7 @@ pub struct SourceCoverage {
     /// Where something may have been lost, in order.
     pub holes: Vec<Gap>,
     /// The in-use operations of which a successful call ever arrived, from anywhere: the time of the latest.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub operations: BTreeMap<Box<str>, EventTime>,
 }
 

@@ -50,15 +50,23 @@ pub(super) struct Holes {
     accounts: HashMap<AccountId, Vec<Gap>, RandomState>,
     regions: HashMap<Region, Vec<Gap>, RandomState>,
     places: HashMap<Place, Vec<Gap>, RandomState>,
+    /// Those of the quarantine alone …
+    unread_keys: HashMap<KeyArn, Vec<Gap>, RandomState>,
+    /// … and with calls of operations that nobody knows.
     keys: HashMap<KeyArn, Vec<Gap>, RandomState>,
 }
 
 impl Holes {
     pub(super) fn note(&mut self, unread: &Unread) {
-        if let Some(key) = unread.key {
-            return self.note_key(key, unread.gap());
+        let has_room =
+            |key: &KeyArn| self.unread_keys.len() < MOST_KEYS || self.unread_keys.contains_key(key);
+        if let Some(key) = unread.key.filter(has_room) {
+            add_gap(self.unread_keys.entry(key).or_default(), unread.gap(), MOST_HOLES);
+            add_gap(self.keys.entry(key).or_default(), unread.gap(), MOST_HOLES);
+            return;
         }
-        let holes = match (unread.account, unread.region) {
+        let place = unread.key.map(|key| (Some(key.account()), Some(key.region())));
+        let holes = match place.unwrap_or((unread.account, unread.region)) {
             (Some(account), Some(region)) => self.places.entry(Place { account, region }).or_default(),
             (Some(account), None) => self.accounts.entry(account).or_default(),
             (None, Some(region)) => self.regions.entry(region).or_default(),
@@ -67,12 +75,22 @@ impl Holes {
         add_gap(holes, unread.gap(), MOST_HOLES);
     }
 
-    pub(super) fn note_key(&mut self, key: KeyArn, gap: Gap) {
-        if self.keys.len() >= MOST_KEYS && !self.keys.contains_key(&key) {
-            let place = Place { account: key.account(), region: key.region() };
-            return add_gap(self.places.entry(place).or_default(), gap, MOST_HOLES);
+    /// Adds calls of operations that nobody knows; those that name no key are of a whole place, and are known there.
+    pub(super) fn add_calls(&mut self, calls: impl Iterator<Item = (Option<KeyArn>, Gap)>) {
+        for (key, gap) in calls {
+            if let Some(key) = key {
+                add_gap(self.keys.entry(key).or_default(), gap, MOST_HOLES);
+            }
         }
-        add_gap(self.keys.entry(key).or_default(), gap, MOST_HOLES);
+    }
+
+    /// These are all such calls that name this key.
+    pub(super) fn set_calls(&mut self, key: KeyArn, calls: Vec<Gap>) {
+        let mut holes = self.unread_keys.get(&key).cloned().unwrap_or_default();
+        for gap in calls {
+            add_gap(&mut holes, gap, MOST_HOLES);
+        }
+        self.keys.insert(key, holes);
     }
 
     pub(super) fn of_key(&self, key: KeyArn) -> &[Gap] {

@@ -33,7 +33,7 @@ use dormouse_aws::Backoff;
 use dormouse_cloudtrail::files::{FileLimits, FileReport, Piece, Problem, Visit, visit_records};
 use dormouse_cloudtrail::{Announced, Decoder, Outcome, TrailKey, TrailKeyKind};
 use dormouse_ledger::Mark;
-use dormouse_model::EventTime;
+use dormouse_model::{AccountId, EventTime, Region};
 use dormouse_sources::health::{Monitor, Work};
 use dormouse_sources::objects::{ObjectFailure, ObjectName, ObjectReader, ObjectStats, ObjectStore, Opened};
 use dormouse_sources::{Acknowledge, Receipt};
@@ -231,20 +231,28 @@ impl PipelineIntake {
             "announces {first}, and no objects are configured for this source; an SQS source reads them with \
              [[sources]] buckets = [\"{bucket}/prefix\"]"
         );
-        self.quarantined(body, source, "object_not_configured", detail)
+        self.quarantined(body, objects, source, "object_not_configured", detail)
     }
 
-    fn quarantined(&self, body: &[u8], source: &str, reason: &str, detail: String) -> Quarantined {
+    fn quarantined(
+        &self,
+        body: &[u8],
+        objects: &[ObjectName],
+        source: &str,
+        reason: &str,
+        detail: String,
+    ) -> Quarantined {
+        let about = About::of(objects);
         Quarantined {
             source: source.to_owned(),
             at: self.clock.now_seconds(),
             reason: reason.to_owned(),
             detail,
             event_id: None,
-            account: None,
-            region: None,
-            first_event: None,
-            last_event: None,
+            account: about.as_ref().map(|about| about.account.to_string()),
+            region: about.as_ref().map(|about| about.region.to_string()),
+            first_event: about.as_ref().map(|about| about.first),
+            last_event: about.as_ref().map(|about| about.last),
             key: None,
             retry_at: None,
             body: body.to_owned(),
@@ -316,6 +324,33 @@ impl PipelineIntake {
         let errand = Errand { intake: self.clone(), objects, source, acks, retried: Some(id) };
         rest.tally = dormouse_ledger::Tally::default();
         Some(Again { errand, announcement, rest })
+    }
+}
+
+/// What the names of a trail's objects tell of the events in them.
+struct About {
+    account: AccountId,
+    region: Region,
+    first: EventTime,
+    last: EventTime,
+}
+
+impl About {
+    /// Of objects that are all of one account and Region and of known days; `None` of others.
+    fn of(objects: &[ObjectName]) -> Option<Self> {
+        let mut about: Option<Self> = None;
+        for object in objects {
+            let TrailKey { account, region, day, .. } = TrailKey::parse(&object.key)?;
+            // The day is that of the delivery: CloudTrail delivers the events of a call within minutes, at times hours.
+            let begin = EventTime::from_seconds(day.saturating_mul(86_400));
+            let (first, last) = (begin.minus(86_400), begin.plus(86_400));
+            let known = about.get_or_insert(Self { account, region, first, last });
+            if (known.account, known.region) != (account, region) {
+                return None;
+            }
+            (known.first, known.last) = (known.first.min(first), known.last.max(last));
+        }
+        about
     }
 }
 
@@ -561,7 +596,7 @@ impl Errand {
     /// Hands over the last part, with the receipt.
     async fn finish(&self, announcement: Announcement, fate: Fate, unsent: Unsent) {
         let Unsent { mut part, bad } = unsent;
-        let Announcement { body, receipt, bad: own, .. } = announcement;
+        let Announcement { body, receipt, bad: own, objects } = announcement;
         part.retried = self.retried;
         let overflow = (bad.more > 0).then(|| (BAD_RECORDS_REASON, bad.overflow()));
         let mut kept = bad.messages;
@@ -582,7 +617,7 @@ impl Errand {
             } else {
                 detail
             };
-            self.intake.quarantined(&body, &self.source, reason, detail)
+            self.intake.quarantined(&body, &objects, &self.source, reason, detail)
         });
         // Objects are not fetched again by themselves: from now on a person decides.
         let whole = whole.or(own.map(|own| Quarantined { retry_at: None, ..own }));

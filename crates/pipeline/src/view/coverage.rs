@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use dormouse_ledger::coverage::beats::Beats;
 use dormouse_ledger::{Blind, Coverage, Declared, Gap, MissedUse, Span};
 use dormouse_model::{EventTime, Place};
 use serde::{Deserialize, Serialize};
@@ -68,8 +69,8 @@ pub(super) fn coverage(
         proven_until: coverage.proven_until(place, now),
         lag_seconds: reach.heartbeat_lag_seconds,
         coverage_seconds: reach.coverage_seconds,
-        last_beat_sent: beats.and_then(|beats| beats.last_sent()),
-        last_beat_returned: beats.and_then(|beats| beats.last_returned()),
+        last_beat_sent: beats.and_then(Beats::last_sent),
+        last_beat_returned: beats.and_then(Beats::last_returned),
         blind: proof.blind,
         holes,
         more_holes,

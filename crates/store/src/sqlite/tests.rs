@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dormouse_ledger::{AliasName, Counting, CoverageRows, Delta, InventoryRows, Ledger, Rank, Trace};
-use dormouse_model::{Effect, KeyArn, Kind, LifecycleState, Observation};
+use dormouse_model::{Effect, KeyArn, Kind, LifecycleState, Observation, Place};
 use tempfile::TempDir;
 
 use super::*;
@@ -212,6 +212,65 @@ fn messages_come_back_when_their_time_has_come() {
     commit(&store, &Epoch { quarantine: &[early, message("never")], ..epoch(1, b"") });
     assert!(store.due_for_retry(at(99), 10).unwrap().is_empty());
     assert_eq!(store.due_for_retry(at(100), 10).unwrap()[0].message.body, b"early");
+}
+
+#[test]
+fn what_is_not_understood_is_summed_up_by_place_reason_and_hour() {
+    let folder = folder();
+    let store = open(&folder);
+    let kept = |body: &str, times: Option<(u32, u32)>| Quarantined {
+        account: Some("111122223333".into()),
+        region: Some("eu-west-1".into()),
+        first_event: times.map(|(first, _)| at(first)),
+        last_event: times.map(|(_, last)| at(last)),
+        ..message(body)
+    };
+    let messages = [
+        kept("1", Some((0, 5))),
+        kept("2", Some((60, 70))),
+        kept("3", Some((7_200, 7_200))),
+        kept("4", None),
+        Quarantined { key: Some(KEY.into()), ..kept("5", Some((9, 9))) },
+        message("6"),
+    ];
+    commit(&store, &Epoch { quarantine: &messages, ..epoch(1, b"") });
+    let unread = Reader::open(store.path()).unwrap().unread().unwrap();
+    assert_eq!(unread, store.unread().unwrap());
+    let told = |one: &Unread| {
+        let events = one.events.map(|(first, last)| (first.seconds_since(at(0)), last.seconds_since(at(0))));
+        (one.account.is_some() && one.region.is_some(), one.key.is_some(), events)
+    };
+    let mut told: Vec<_> = unread.iter().map(told).collect();
+    told.sort_unstable();
+    let expected = [
+        (false, false, None),
+        (true, false, None),
+        (true, false, Some((0, 70))),
+        (true, false, Some((7_200, 7_200))),
+        (true, true, Some((9, 9))),
+    ];
+    assert_eq!(told, expected);
+    assert!(unread.iter().all(|one| &*one.reason == "not_json" && one.received == at(0)));
+}
+
+#[test]
+fn what_waits_for_a_place_can_be_made_due() {
+    let folder = folder();
+    let store = open(&folder);
+    let place = Place { account: "111122223333".parse().unwrap(), region: "eu-west-1".parse().unwrap() };
+    let kept = |body: &str, reason: &str, retry_at: Option<u32>| Quarantined {
+        account: Some(place.account.to_string()),
+        region: Some("eu-west-1".into()),
+        reason: reason.into(),
+        retry_at: retry_at.map(at),
+        ..message(body)
+    };
+    let messages =
+        [kept("waits", "alias", Some(500)), kept("other", "future", Some(500)), kept("never", "alias", None)];
+    commit(&store, &Epoch { quarantine: &messages, ..epoch(1, b"") });
+    store.retry_at("alias", place, at(10)).unwrap();
+    let due = store.due_for_retry(at(10), 10).unwrap();
+    assert_eq!(due.iter().map(|due| &*due.message.body).collect::<Vec<_>>(), [b"waits"]);
 }
 
 #[test]

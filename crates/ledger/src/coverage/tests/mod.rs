@@ -1,8 +1,11 @@
-//! What was received, and what history proves.
+//! What was received, what is proven, and what takes a claim away.
 
 use dormouse_model::{Cell, DeadLetters};
 
 use super::*;
+
+mod beats;
+mod rules;
 
 fn at(seconds: u32) -> EventTime {
     EventTime::from_seconds(1_793_491_200 + seconds)
