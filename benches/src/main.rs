@@ -4,11 +4,12 @@
 //! their medians. A figure is printed with the ratio that the project aims for; where it is missed, the run still
 //! succeeds: a bench reports, tests judge.
 //!
-//! `dormouse-benches NAME…` runs only these: decode, replay, gunzip, drain, kinesis, objects, million, serve.
+//! `dormouse-benches NAME…` runs only these: decode, replay, gunzip, drain, kinesis, objects, million, serve, inventory.
 
 mod decode;
 mod drain;
 mod gunzip;
+mod inventory;
 mod kinesis;
 mod million;
 mod objects;
@@ -22,7 +23,8 @@ use anyhow::bail;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const ALL: [&str; 8] = ["decode", "replay", "gunzip", "drain", "kinesis", "objects", "million", "serve"];
+const ALL: [&str; 9] =
+    ["decode", "replay", "gunzip", "drain", "kinesis", "objects", "million", "serve", "inventory"];
 
 fn main() -> anyhow::Result<()> {
     let mut names: Vec<String> = std::env::args().skip(1).collect();
@@ -30,6 +32,11 @@ fn main() -> anyhow::Result<()> {
         && child == million::CHILD
     {
         return million::measure(path.as_ref());
+    }
+    match &*names {
+        [child] if child == inventory::ORGANISATION => return inventory::show_organisation(),
+        [child, endpoint] if child == inventory::MEASURE => return inventory::measure(endpoint),
+        _ => {}
     }
     if names.is_empty() {
         names = ALL.map(str::to_owned).to_vec();
@@ -44,6 +51,7 @@ fn main() -> anyhow::Result<()> {
             "objects" => objects::bench()?,
             "million" => million::bench()?,
             "serve" => serve::bench()?,
+            "inventory" => inventory::bench()?,
             other => bail!("there is no bench {other:?}; there are {}", ALL.join(", ")),
         }
     }

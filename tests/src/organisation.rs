@@ -96,6 +96,11 @@ impl Estate {
         records.len()
     }
 
+    /// Puts a message into the queue.
+    pub fn send(&self, body: &str) {
+        self.double.sqs().unwrap().send_many(&self.queue, [body]).unwrap();
+    }
+
     /// Delivers them as they happen, until this is dropped.
     pub fn bridge(&self) -> Bridge {
         let (organisation, clock) = (Arc::clone(&self.organisation), Arc::clone(&self.clock));

@@ -154,6 +154,7 @@ const CODES: &[(ErrorClass, &[&str])] = &[
             "MissingAuthenticationTokenException",
             "NotAuthorized",
             "OptInRequired",
+            "RegionDisabledException",
             "RequestExpired",
             "RequestTimeTooSkewed",
             "SignatureDoesNotMatch",
@@ -202,6 +203,7 @@ const CODES: &[(ErrorClass, &[&str])] = &[
             "TemporaryRedirect",
             "UnknownOperationException",
             "UnsupportedOperation",
+            "UnsupportedOperationException",
         ],
     ),
 ];
@@ -253,6 +255,53 @@ impl Failure {
     /// A call that was given up because no answer came in time, or an answer that lacked what it must hold.
     pub fn transient(action: &'static str, message: &str) -> Self {
         Self { class: ErrorClass::Transient, action, code: None, message: clean(message), request_id: None }
+    }
+
+    /// Whether the credentials were good once and are expired: new ones help.
+    pub fn is_expired(&self) -> bool {
+        let bare = self.bare_code();
+        bare.starts_with("ExpiredToken") || bare == "RequestExpired"
+    }
+
+    /// Whether the service does not know the caller's credentials. Where they are known to be good elsewhere this is how
+    /// a Region looks that the account has not enabled.
+    pub fn is_unknown_client(&self) -> bool {
+        matches!(
+            self.bare_code(),
+            "UnrecognizedClientException"
+                | "InvalidClientTokenId"
+                | "InvalidToken"
+                | "OptInRequired"
+                | "KMSOptInRequired"
+                | "RegionDisabledException"
+        )
+    }
+
+    /// Whether what the request names does not exist.
+    pub fn is_not_found(&self) -> bool {
+        self.bare_code() == "NotFoundException"
+    }
+
+    /// Whether the key's state does not allow it.
+    pub fn is_invalid_state(&self) -> bool {
+        self.bare_code() == "KMSInvalidStateException"
+    }
+
+    /// Whether the service has no such operation, or not for this.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(
+            self.bare_code(),
+            "UnknownOperationException"
+                | "UnsupportedOperation"
+                | "UnsupportedOperationException"
+                | "InvalidAction"
+        )
+    }
+
+    /// The error code without its prefix, or nothing.
+    fn bare_code(&self) -> &str {
+        let code = self.code.as_deref().unwrap_or("");
+        code.rsplit(['.', '#']).next().unwrap_or(code)
     }
 
     /// The IAM action to grant, if the failure is that one is not: the one that AWS names (it may be another service's,

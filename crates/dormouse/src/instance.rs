@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use dormouse_aws::AwsOptions;
 use dormouse_cloudtrail::{Decoder, Limits};
+use dormouse_inventory::Reconciler;
 use dormouse_model::{Clock, WallClock};
 use dormouse_pipeline::{LiveView, Pipeline, PipelineError, PipelineOptions, Progress};
 use dormouse_server::{Instance, Lifecycle, Server, SourceStates, Stage};
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::commands::seconds;
 use crate::config::Config;
 use crate::historian::Historian;
+use crate::inventory;
 use crate::supervisor::{Intakes, Supervised, Supervisor};
 
 /// What the last commit and the last fold may take beyond the grace of the sources.
@@ -65,6 +67,7 @@ pub(crate) struct RunningInstance {
 struct Parts {
     lifecycle: Arc<Lifecycle>,
     historian: Arc<Historian>,
+    inventory: Option<Arc<Reconciler>>,
     sources: Supervised,
     pipeline: JoinHandle<Result<Totals, PipelineError>>,
     pipeline_stop: CancellationToken,
@@ -91,13 +94,25 @@ impl RunningInstance {
         let store_id = store.id().into();
         let store: Arc<dyn Store> = store;
         let readers = Readers::of(config.store.path.clone());
+        let registry = registry(&pipeline)?;
+        let inventory = match &config.inventory {
+            Some(inventory) => {
+                let (journal, clock) = (pipeline.inventory(), Arc::clone(&clock));
+                let parts = (journal, pipeline.ledger());
+                let started =
+                    inventory::start(inventory, &config.verdicts, &aws, parts, clock, &registry).await?;
+                Some(Arc::new(started))
+            }
+            None => None,
+        };
         let instance = Instance {
             view: Arc::new(pipeline.view(readers, config.rules()?)),
             progress: pipeline.progress(),
             control: pipeline.control(),
-            registry: registry(&pipeline)?,
+            registry,
             sources: Arc::default(),
             history: Arc::<Historian>::clone(&historian),
+            inventory: inventory.clone(),
             declared: config.declared().into(),
             store: store_id,
             lifecycle: Arc::default(),
@@ -125,6 +140,7 @@ impl RunningInstance {
         let parts = Parts {
             lifecycle: Arc::clone(&instance.lifecycle),
             historian,
+            inventory,
             sources: supervisor.start(&config.sources),
             pipeline,
             pipeline_stop,
@@ -150,6 +166,7 @@ impl RunningInstance {
         let Parts {
             lifecycle,
             historian,
+            inventory,
             sources,
             pipeline,
             pipeline_stop,
@@ -160,11 +177,14 @@ impl RunningInstance {
         } = parts;
         let drain = {
             let (lifecycle, stopping) = (Arc::clone(&lifecycle), stopping.clone());
-            let historian = Arc::clone(&historian);
+            let (historian, inventory) = (Arc::clone(&historian), inventory.clone());
             tokio::spawn(async move {
                 stopping.cancelled().await;
                 lifecycle.enter(Stage::Draining);
                 historian.cancel();
+                if let Some(inventory) = inventory {
+                    inventory.cancel();
+                }
             })
         };
         sources.wait().await;
@@ -172,6 +192,10 @@ impl RunningInstance {
         stopping.cancelled().await;
         // What has no end in time is lost, and read again by the next job.
         let _ = timeout(grace, historian.stop()).await;
+        if let Some(inventory) = inventory {
+            // What AWS answered and nobody could journal is asked again.
+            let _ = timeout(grace, inventory.stop()).await;
+        }
         pipeline_stop.cancel();
         let totals = finish(pipeline, grace).await;
         drain.abort();

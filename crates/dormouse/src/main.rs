@@ -7,6 +7,7 @@ mod config;
 mod exit;
 mod historian;
 mod instance;
+mod inventory;
 mod logging;
 mod memory;
 mod show;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
             ask(&cli, &args.place, |asked| commands::accounts::accounts(args, asked, screen))
         }
         Command::Backfill(ref args) => finish(commands::backfill::backfill(args, &cli, screen)),
+        Command::Reconcile(ref args) => finish(commands::reconcile::reconcile(args, &cli, screen)),
         Command::Quarantine(ref args) => ask(&cli, args.command.place(), |asked| {
             commands::quarantine::quarantine(&args.command, asked, screen)
         }),

@@ -139,7 +139,8 @@ impl Inventory {
             }
             PlaceSaid::PassDone => {
                 known.done_at = Some(at);
-                known.troubles.clear();
+                // Last uses are asked for by themselves, not in passes.
+                known.troubles.retain(|operation, _| &**operation == "GetKeyLastUsage");
             }
             PlaceSaid::NotEnabled => {
                 known.not_enabled = Some(at);

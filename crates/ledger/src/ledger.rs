@@ -6,8 +6,9 @@
 //! ARNs that somebody merely tried are attacker-chosen: they share the map, so that their attempts are there when the
 //! key turns out to exist, but only up to a bound, and no surface shows them as keys.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use dashmap::{DashMap, DashSet};
 use dormouse_model::{
@@ -89,7 +90,12 @@ pub struct Ledger<T> {
     /// Which key is in which row; row 0 has none.
     rows: RwLock<Vec<KeyArn>>,
     recency: Recency,
+    /// Keys that events made known or altered since somebody asked; bounded.
+    altered: Mutex<HashSet<KeyArn, RandomState>>,
 }
+
+/// So many altered keys are noted; more are found by whoever looks through all.
+const MOST_ALTERED: usize = 10_000;
 
 impl<T: Trace> Ledger<T> {
     /// An empty ledger.
@@ -109,6 +115,7 @@ impl<T: Trace> Ledger<T> {
             unattributed: AtomicU64::new(0),
             rows: RwLock::new(Vec::with_capacity(keys)),
             recency: Recency::default(),
+            altered: Mutex::default(),
         }
     }
 
@@ -119,7 +126,25 @@ impl<T: Trace> Ledger<T> {
             self.unattributed.fetch_add(u64::from(counting == Counting::Counted), Ordering::Relaxed);
             return Vec::new();
         }
-        if observation.kind == Kind::Change { self.aliases.apply(observation) } else { Vec::new() }
+        if observation.kind != Kind::Change {
+            return Vec::new();
+        }
+        self.note_altered(observation.key);
+        self.aliases.apply(observation)
+    }
+
+    fn note_altered(&self, key: KeyArn) {
+        let mut altered = self.altered.lock().unwrap_or_else(PoisonError::into_inner);
+        if altered.len() < MOST_ALTERED {
+            altered.insert(key);
+        }
+    }
+
+    /// The keys that changes altered, or that are new, since this was last asked; at most 10,000, the others are not
+    /// told.
+    pub fn take_altered(&self) -> Vec<KeyArn> {
+        let mut altered = self.altered.lock().unwrap_or_else(PoisonError::into_inner);
+        altered.drain().collect()
     }
 
     /// Takes what KMS said of a key. False if nothing of it concerns a key that is known.
@@ -173,6 +198,9 @@ impl<T: Trace> Ledger<T> {
                 let row = state.row();
                 place.insert(state);
                 self.recency.note(row);
+                if makes == Makes::AKey {
+                    self.note_altered(key);
+                }
             }
         }
         true

@@ -180,6 +180,13 @@ impl KeyArn {
     }
 }
 
+impl Region {
+    /// The partition that the Region is in, by AWS's naming of Regions: `aws` for most.
+    pub fn partition(self) -> &'static str {
+        partition_of(self)
+    }
+}
+
 /// The partition a Region is in, by AWS's naming of Regions.
 fn partition_of(region: Region) -> &'static str {
     let name = region.name();

@@ -84,6 +84,11 @@ impl Region {
         REGIONS.known(name).map(Self)
     }
 
+    /// The Regions of AWS that this build has heard of, in all partitions, by name.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..).zip(KNOWN).map(|(number, _)| Self(number))
+    }
+
     /// The Region's name.
     pub fn name(self) -> &'static str {
         REGIONS.name(self.0)
@@ -155,6 +160,14 @@ mod tests {
             assert!(looks_like_a_region(name), "{name}");
             assert_eq!(name.parse::<Region>().unwrap().name(), *name);
         }
+    }
+
+    #[test]
+    fn all_regions_have_their_names_and_partitions() {
+        assert!(Region::all().map(Region::name).eq(KNOWN.iter().copied()));
+        let of = |partition| Region::all().filter(|region| region.partition() == partition).count();
+        assert_eq!((of("aws-cn"), of("aws-us-gov"), of("aws-eusc")), (2, 2, 1));
+        assert!(of("aws") > 30);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use dormouse_inventory::Reconciler;
 use dormouse_ledger::Declared;
 use dormouse_model::{Clock, EventTime};
 use dormouse_pipeline::{Control, LiveView, Progress};
@@ -29,7 +30,9 @@ pub struct Instance {
     pub sources: Arc<SourceStates>,
     /// Reads history.
     pub history: Arc<dyn ReadHistory>,
-    /// Spans of history that the configuration declares complete.
+    /// Asks AWS which keys there are; nobody does if absent.
+    pub inventory: Option<Arc<Reconciler>>,
+    /// Spans that the configuration declares complete.
     pub declared: Arc<[Declared]>,
     /// The store's own id.
     pub store: Arc<str>,

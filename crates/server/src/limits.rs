@@ -24,7 +24,7 @@ use crate::auth;
 use crate::origin;
 use crate::places::{Place, UnderWay};
 use crate::problem::{self, Code, Problem};
-use crate::routes::{App, BACKFILL, HEALTH};
+use crate::routes::{App, BACKFILL, HEALTH, RECONCILE};
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +112,7 @@ async fn with_body_read(app: &App, request: Request) -> Result<Request, Problem>
         return Ok(request);
     }
     let (head, body) = request.into_parts();
-    let is_kept = head.method == Method::POST && head.uri.path() == BACKFILL;
+    let is_kept = head.method == Method::POST && [BACKFILL, RECONCILE].contains(&head.uri.path());
     let read = timeout(app.limits.body_time, read_whole(body, app.limits.body_bytes, is_kept)).await;
     let kept = read.map_err(|_| Problem::new(Code::RequestTimeout, "the body did not come in time"))??;
     Ok(Request::from_parts(head, Body::from(kept)))

@@ -25,6 +25,7 @@ pub(crate) enum Code {
     OnlyAttempts,
     NoSuchMessage,
     NoSuchJob,
+    NoInventory,
     MethodNotAllowed,
     RequestTimeout,
     BackfillRunning,
@@ -40,7 +41,7 @@ pub(crate) enum Code {
 impl Code {
     /// All of them, for the tests that hold the description against them.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::BadRequest,
         Self::BadParameter,
         Self::BadCursor,
@@ -54,6 +55,7 @@ impl Code {
         Self::OnlyAttempts,
         Self::NoSuchMessage,
         Self::NoSuchJob,
+        Self::NoInventory,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::BackfillRunning,
@@ -88,6 +90,7 @@ impl Code {
                 ("no_such_message", StatusCode::NOT_FOUND, "No such message is in the quarantine")
             }
             Self::NoSuchJob => ("no_such_job", StatusCode::NOT_FOUND, "No such job is remembered"),
+            Self::NoInventory => ("no_inventory", StatusCode::NOT_FOUND, "No inventory is taken"),
             Self::MethodNotAllowed => {
                 ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed here")
             }

@@ -8,7 +8,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, delete, get, post};
 use tokio::sync::Semaphore;
 
-use crate::api::{accounts, backfill, health, key, keys, openapi, quarantine, status};
+use crate::api::{accounts, backfill, health, key, keys, openapi, quarantine, reconcile, status};
 use crate::auth::{RefusalLog, Token};
 use crate::blocking::Blocking;
 use crate::instance::Instance;
@@ -67,11 +67,12 @@ pub(crate) struct Route {
 /// Paths that are answered always, and without a token.
 pub(crate) const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
 
-/// The one path that takes a body.
+/// The paths that take a body.
 pub(crate) const BACKFILL: &str = "/api/v1/backfill";
+pub(crate) const RECONCILE: &str = "/api/v1/reconcile";
 
 /// All paths. A wildcard because an ARN holds slashes.
-pub(crate) const ROUTES: [Route; 15] = [
+pub(crate) const ROUTES: [Route; 16] = [
     Route {
         path: BACKFILL,
         methods: &["GET", "POST"],
@@ -94,6 +95,11 @@ pub(crate) const ROUTES: [Route; 15] = [
     },
     Route { path: "/api/v1/quarantine/{id}/body", methods: &["GET"], handler: || get(quarantine::body) },
     Route { path: "/api/v1/quarantine/{id}/retry", methods: &["POST"], handler: || post(quarantine::retry) },
+    Route {
+        path: RECONCILE,
+        methods: &["GET", "POST"],
+        handler: || get(reconcile::status).merge(post(reconcile::start)),
+    },
     Route { path: "/api/v1/openapi.json", methods: &["GET"], handler: || get(openapi::document) },
     Route { path: "/healthz", methods: &["GET"], handler: || get(health::alive) },
     Route { path: "/readyz", methods: &["GET"], handler: || get(health::ready) },

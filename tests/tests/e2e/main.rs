@@ -22,6 +22,7 @@ mod faults;
 mod history;
 mod hostile;
 mod http;
+mod inventory;
 mod kill;
 mod kinesis_kill;
 mod ministack;

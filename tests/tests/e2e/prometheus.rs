@@ -1,10 +1,15 @@
 //! The real Prometheus scrapes a running instance, and finds in it what the store knows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use dormouse_model::printable;
+use dormouse_model::{Clock, Region, printable};
+use dormouse_simulate::aws::{AwsDouble, AwsDoubleOptions};
 use dormouse_simulate::kinesis::{KinesisDouble, KinesisOptions, StreamOptions};
+use dormouse_simulate::organisation::{Organisation, OrganisationOptions};
+use dormouse_simulate::records::Generated;
 use dormouse_tests::http;
+use dormouse_tests::program::{dormouse, finish};
 use dormouse_tests::prometheus::{Prometheus, Target, complaints_about_metrics};
 use dormouse_tests::scene::Scene;
 use dormouse_tests::traffic::{bodies, everything};
@@ -68,8 +73,22 @@ async fn prometheus_reads_what_the_store_knows() {
         "[[sources]]\nname = \"flow\"\ntype = \"kinesis\"\nstream = \"dormouse\"\nregion = \"eu-west-1\"\n\
          endpoint_url = {endpoint:?}"
     ));
+    // And an inventory of a small organisation.
+    let eu: Region = "eu-west-1".parse().unwrap();
+    let clock: Arc<dyn Clock> = scene.clock.clone();
+    let organisation = Organisation::new(OrganisationOptions::still(clock, 2, &[eu], 20));
+    let aws = AwsDouble::start(Arc::clone(&organisation), AwsDoubleOptions::default()).await.unwrap();
+    scene.add(&format!(
+        "[inventory]\naccounts = \"org\"\nregions = [\"eu-west-1\"]\nlast_usage = false\nendpoint_url = {:?}",
+        aws.endpoint()
+    ));
     let mut running = scene.run();
     let url = running.url().await;
+    let reconcile = ["reconcile", "--url", &url, "--token-file", token_file.to_str().unwrap()];
+    let reconciled = finish(&mut dormouse(&reconcile));
+    assert_eq!(reconciled.code(), 0, "{reconciled:#?}");
+    // The lists of keys that were asked for come back as events.
+    scene.send(organisation.take_records().iter().map(Generated::eventbridge));
     let address = url.strip_prefix("http://").unwrap();
     scene.send(bodies(31, &everything(31, 2_000)));
     scene.send(hostile_records());

@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 
 use dormouse_history::JobProgress;
+use dormouse_inventory::{Scope, Status as Reconciling};
 use dormouse_model::{AccountId, KeyArn, Region};
 use dormouse_pipeline::view::{AccountsDocument, KeyDetails, KeysPage, StatusDocument};
 use dormouse_pipeline::{QuarantineAction, QuarantineOutcome};
-use dormouse_server::api::{AccountsPage, InstanceDocument, OutcomeDocument, QuarantinePage};
+use dormouse_server::api::{AccountsPage, AskedDocument, InstanceDocument, OutcomeDocument, QuarantinePage};
 use dormouse_store::StoredQuarantined;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
@@ -119,6 +120,19 @@ impl Instance {
     pub(crate) fn cancel_backfill(&self, id: u64) -> anyhow::Result<JobProgress> {
         let answer = self.http.ask(Method::DELETE, &["backfill", &id.to_string()], &[])?;
         self.job(&answer)
+    }
+
+    /// Asks for a pass through accounts and Regions, and returns its number.
+    pub(crate) fn start_reconcile(&self, scope: &Scope) -> anyhow::Result<u64> {
+        let answer = self.http.send(Method::POST, &["reconcile"], &serde_json::to_value(scope)?)?;
+        let asked: AskedDocument =
+            serde_json::from_slice(&answer).map_err(|error| self.http.strange(&error.to_string()))?;
+        Ok(asked.pass)
+    }
+
+    /// What the inventory is about.
+    pub(crate) fn reconcile(&self) -> anyhow::Result<Reconciling> {
+        self.http.get(&["reconcile"], &[])
     }
 
     fn job(&self, answer: &[u8]) -> anyhow::Result<JobProgress> {

@@ -118,6 +118,15 @@ trail's digest files, or by the word of the configuration ([[history.declared]])
 Variables: DORMOUSE_URL, DORMOUSE_HTTP_TOKEN, DORMOUSE_CONFIG; see dormouse --help.
 Exit status: 0 done; 1 failed; 64 wrong usage or configuration.";
 
+pub(super) const RECONCILE: &str = "Examples:
+  dormouse reconcile
+  dormouse reconcile --account 111122223333 --region eu-west-1
+  dormouse reconcile --output json --url http://127.0.0.1:9774
+
+The instance asks by itself, too, as often as [inventory] says. A pass that runs is waited for; several that ask share one.
+Variables: DORMOUSE_URL, DORMOUSE_HTTP_TOKEN, DORMOUSE_CONFIG; see dormouse --help.
+Exit status: 0 done; 1 failed; 2 done, but for what is named; 64 wrong usage or configuration.";
+
 pub(super) const BACKFILL: &str = "Examples:
   dormouse backfill --bucket trail-logs --from 2026-01-01 --to 2026-06-30
   dormouse backfill --bucket trail-logs --prefix org --from 2026-06-01 --to 2026-06-30 --accounts 111122223333

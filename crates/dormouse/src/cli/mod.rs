@@ -53,9 +53,12 @@ pub(crate) enum Command {
     /// Show how an instance or a store is doing: what was read, and what became of it.
     #[command(after_help = help::STATUS)]
     Status(StatusArgs),
-    /// List accounts and Regions: what was received from them, and what history proves.
+    /// List accounts and Regions: what AWS says of them, what was received, and what is proven.
     #[command(after_help = help::ACCOUNTS)]
     Accounts(AccountsArgs),
+    /// Let the instance ask AWS now which keys there are, and say what it found.
+    #[command(after_help = help::RECONCILE)]
+    Reconcile(ReconcileArgs),
     /// Read a trail's history, once: what was used before Dormouse ran.
     #[command(after_help = help::BACKFILL)]
     Backfill(Box<BackfillArgs>),
@@ -188,6 +191,43 @@ pub(crate) struct AccountsArgs {
     pub(crate) output: TableOrJson,
     #[command(flatten)]
     pub(crate) place: WhereArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReconcileArgs {
+    /// Only this account.
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub(crate) account: Vec<AccountId>,
+    /// Only this Region.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) region: Vec<Region>,
+    /// Do not wait for the end of the pass.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// What is printed.
+    #[arg(long, short, value_enum, default_value = "table")]
+    pub(crate) output: TableOrJson,
+    /// Ask the instance at this http:// or https:// URL; by default the configured one.
+    #[arg(long, value_name = "URL", help_heading = "Who is asked")]
+    pub(crate) url: Option<String>,
+    /// Take the token for the instance from this file; DORMOUSE_HTTP_TOKEN, if set, goes before it.
+    #[arg(long, value_name = "FILE", help_heading = "Who is asked")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Send the token over plain http to another machine, where others on the way can read it.
+    #[arg(long, help_heading = "Who is asked")]
+    pub(crate) allow_plaintext_token: bool,
+}
+
+impl ReconcileArgs {
+    /// Which instance is asked.
+    pub(crate) fn instance(&self) -> WhereArgs {
+        WhereArgs {
+            url: self.url.clone(),
+            store: None,
+            token_file: self.token_file.clone(),
+            allow_plaintext_token: self.allow_plaintext_token,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -7,7 +7,9 @@ use std::time::Duration;
 use dormouse_ledger::Declared;
 use dormouse_sources::kinesis::Start;
 
-use crate::config::{Config, HistoryConfig, HttpConfig, SourceConfig, SourceKind};
+use crate::config::{
+    Accounts, Config, HistoryConfig, HttpConfig, InventoryConfig, Regions, SourceConfig, SourceKind,
+};
 use crate::show::say;
 use crate::show::words::{bytes, counted, size};
 
@@ -21,10 +23,21 @@ pub(crate) fn check(config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
         say(&format!("source    {}", in_words(source)))?;
     }
     if config.sources.is_empty() {
-        say("source    none: `dormouse run` needs at least one [[sources]]")?;
+        say("source    none: nothing is received")?;
+    }
+    match &config.inventory {
+        Some(asked) => say(&format!("inventory {}", inventory(asked)))?,
+        None => {
+            say("inventory none: AWS is asked nothing, and only declared spans and digests can prove disuse")?
+        }
     }
     say(&format!("in use    {}", table.in_use_names().join(", ")))?;
     say(&format!("idle      after {}", in_days(config.verdicts.idle_after)))?;
+    let thresholds = config.verdicts.thresholds()?;
+    for exception in &thresholds.overrides {
+        let after = in_days(Duration::from_secs(exception.idle_after.into()));
+        say(&format!("          after {after}: {}", exception.in_words()))?;
+    }
     say(&format!("history   {}", history(&config.history)))?;
     for declared in &config.declared() {
         say(&format!("declared  {}", declaration(declared)))?;
@@ -69,6 +82,34 @@ fn in_words(source: &SourceConfig) -> String {
             )
         }
     }
+}
+
+/// Whom it asks, as whom, how often.
+fn inventory(inventory: &InventoryConfig) -> String {
+    let accounts = match &inventory.accounts {
+        Accounts::Local => "the credentials' own account".to_owned(),
+        Accounts::Organisation => "the organisation's accounts".to_owned(),
+        Accounts::List(list) => counted(size(list.len()), "account"),
+    };
+    let role = match &inventory.accounts {
+        Accounts::Local => String::new(),
+        _ => format!(" as {}{}", inventory.role_path.trim_start_matches('/'), inventory.role_name),
+    };
+    let regions = match &inventory.regions {
+        Regions::All => "all Regions".to_owned(),
+        Regions::List(list) => list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    let (interval, describe) = (in_days(inventory.interval), in_days(inventory.describe_every));
+    let heartbeat = in_days(inventory.heartbeat);
+    let usage = if inventory.last_usage {
+        format!("last uses every {}", in_days(inventory.last_usage_every))
+    } else {
+        "KMS is not asked for last uses".to_owned()
+    };
+    format!(
+        "{accounts}{role} in {regions}: lists every {interval}, descriptions every {describe}, {usage}, heartbeats \
+         every {heartbeat}"
+    )
 }
 
 fn history(history: &HistoryConfig) -> String {

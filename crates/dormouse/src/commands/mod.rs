@@ -8,6 +8,7 @@ pub(crate) mod demo;
 pub(crate) mod keys;
 pub(crate) mod man;
 pub(crate) mod quarantine;
+pub(crate) mod reconcile;
 pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod status;

@@ -21,8 +21,10 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(60);
 /// Runs until a signal or a failure that nothing mends.
 pub(crate) fn run(config: Config) -> anyhow::Result<ExitCode> {
     logging::start(&config.log)?;
-    if config.sources.is_empty() {
-        anyhow::bail!("there is no [[sources]] in the configuration: nothing to consume");
+    if config.sources.is_empty() && config.inventory.is_none() {
+        anyhow::bail!(
+            "there is neither a [[sources]] nor an [inventory] in the configuration: nothing to do"
+        );
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(consume(config))

@@ -195,6 +195,32 @@ fn default_concurrency() -> usize {
 }
 
 impl InventoryConfig {
+    /// The defaults, for all accounts of the organisation.
+    pub(crate) fn of_organisation(regions: Vec<Region>) -> Self {
+        Self {
+            accounts: Accounts::Organisation,
+            exclude_accounts: Vec::new(),
+            organizational_units: Vec::new(),
+            account_tags: BTreeMap::new(),
+            role_name: default_role(),
+            role_path: default_path(),
+            external_id: None,
+            session_name: default_session(),
+            session_duration: default_session_duration(),
+            via_role: None,
+            regions: Regions::List(regions),
+            interval: default_interval(),
+            deadline: default_deadline(),
+            describe_every: default_slow(),
+            last_usage: default_yes(),
+            last_usage_every: default_slow(),
+            heartbeat: default_heartbeat(),
+            concurrency: default_concurrency(),
+            region: None,
+            endpoint_url: None,
+        }
+    }
+
     pub(super) fn check(&self) -> anyhow::Result<()> {
         let is_org = self.accounts == Accounts::Organisation;
         if !is_org && !self.organizational_units.is_empty() {

@@ -24,7 +24,7 @@ use dormouse_server::{Limits, ServerOptions, Token};
 use serde::Deserialize;
 
 pub(crate) use history::HistoryConfig;
-pub(crate) use inventory::InventoryConfig;
+pub(crate) use inventory::{Accounts, InventoryConfig, Regions};
 pub(crate) use sources::{OnPoison, QueueConfig, SourceConfig, SourceKind};
 pub(crate) use values::parse_bytes;
 pub(crate) use verdicts::{CoverageConfig, VerdictsConfig};

@@ -1,6 +1,6 @@
-//! What was received from accounts and Regions, and what history proves, a line each.
+//! Accounts and Regions: what AWS says of them, what was received, and what is proven, a line each.
 
-use dormouse_ledger::Gap;
+use dormouse_ledger::{Gap, Trouble};
 use dormouse_model::EventTime;
 use dormouse_pipeline::view::{
     AccountDocument, AccountsDocument, CoveredDocument, DaysDocument, ReceivedDocument, RegionDocument,
@@ -11,23 +11,28 @@ use super::screen::{Paint, Screen};
 use super::sheet::{Cell, Column, Sheet};
 use super::words::{ago, count, counted, date, size, span};
 
-const COLUMNS: [Column; 10] = [
+const COLUMNS: [Column; 13] = [
     Column::new("ACCOUNT"),
     Column::new("REGION"),
-    Column::new("SOURCE").rank(4).least(8),
-    Column::new("LAST EVENT").rank(2),
-    Column::new("RECEIVED").rank(1),
-    Column::new("HOLES").rank(3).number(),
-    Column::new("HISTORY").rank(6).number(),
-    Column::new("PROVEN").rank(5).number(),
-    Column::new("BY").rank(7),
-    Column::new("RECORDS").rank(8).number(),
+    Column::new("KEYS").rank(1).number(),
+    Column::new("LISTED").rank(4),
+    Column::new("HEARTBEAT").rank(1),
+    Column::new("SOURCE").rank(6).least(8),
+    Column::new("LAST EVENT").rank(3),
+    Column::new("RECEIVED").rank(2),
+    Column::new("HOLES").rank(5).number(),
+    Column::new("HISTORY").rank(8).number(),
+    Column::new("PROVEN").rank(7).number(),
+    Column::new("BY").rank(9),
+    Column::new("RECORDS").rank(10).number(),
 ];
 
 /// A source that was complete so many seconds ago is complete as of now: it says so once a minute.
 const RECENT: u32 = 600;
 /// So many holes are told of a source; JSON has them all.
 const MOST_HOLES: usize = 5;
+/// So many other troubles are told; JSON has them all.
+const MOST_TROUBLES: usize = 50;
 const DAY: u32 = 86_400;
 
 /// Prints them.
@@ -37,6 +42,7 @@ pub(crate) fn print(known: &AccountsDocument, now: EventTime, screen: Screen) ->
         sheet.print(screen)?;
     }
     sentence(&counted(size(known.accounts.len()), "account"), screen)?;
+    troubles(known, screen)?;
     for source in &known.sources {
         for hole in source.holes.iter().rev().take(MOST_HOLES) {
             let Gap { from, until, reason } = hole;
@@ -50,9 +56,56 @@ pub(crate) fn print(known: &AccountsDocument, now: EventTime, screen: Screen) ->
     Ok(())
 }
 
+/// What AWS refused or did not answer, who cannot be seen, and what was missed.
+fn troubles(known: &AccountsDocument, screen: Screen) -> std::io::Result<()> {
+    let mut told = Vec::new();
+    for AccountDocument { account, inventory, regions } in &known.accounts {
+        let name = inventory.as_ref().and_then(|known| known.name.as_deref());
+        let account = name.map_or(account.to_string(), |name| format!("{account} ({name})"));
+        if let Some(inventory) = inventory {
+            told.extend(inventory.left.map(|left| format!("{account} is no longer watched since {left}")));
+            let inactive = inventory.state.as_deref().filter(|state| *state != "ACTIVE");
+            told.extend(inactive.map(|state| format!("{account} is {state} and not read")));
+            told.extend(
+                inventory.trouble.as_ref().map(|trouble| format!("{account}: {}", in_words(trouble))),
+            );
+        }
+        for region in regions {
+            let place = format!("{account} in {}", region.region);
+            let troubles = region.inventory.iter().flat_map(|known| known.troubles.values());
+            told.extend(troubles.map(|trouble| format!("{place}: {}", in_words(trouble))));
+            let blind = region.coverage.blind.as_ref();
+            told.extend(blind.map(|blind| format!("{place} is blind since {}: {}", blind.since, blind.why)));
+            if region.coverage.missed_uses > 0 {
+                let uses = counted(region.coverage.missed_uses, "use");
+                told.push(format!("{place}: KMS knows {uses} that never arrived"));
+            }
+        }
+    }
+    let more = told.len().saturating_sub(MOST_TROUBLES);
+    for trouble in told.iter().take(MOST_TROUBLES) {
+        sentence(trouble, screen)?;
+    }
+    if more > 0 {
+        sentence(&format!("and {} that --output json has", counted(size(more), "more trouble")), screen)?;
+    }
+    Ok(())
+}
+
+fn in_words(trouble: &Trouble) -> String {
+    let Trouble { since, last, .. } = trouble;
+    format!("{} fails since {since} ({}): {}", last.operation, last.class, last.message)
+}
+
 fn sheet(known: &AccountsDocument, now: EventTime) -> Sheet {
     let mut sheet = Sheet::new(&COLUMNS);
-    for AccountDocument { account, regions, .. } in &known.accounts {
+    for AccountDocument { account, inventory, regions } in &known.accounts {
+        if regions.is_empty() {
+            let state = inventory.as_ref().and_then(|known| known.state.as_deref()).unwrap_or("unread");
+            let name = [Cell::new(&account.to_string(), Paint::Bold), Cell::new("-", Paint::Dim)];
+            let state = [Cell::default(), Cell::new(state, Paint::Warning)];
+            sheet.add(name.into_iter().chain(state).chain(<[Cell; 9]>::default()));
+        }
         for region in regions {
             // What history says stands once, beside the first source.
             let sources: Vec<Option<&ReceivedDocument>> = match region.received.as_slice() {
@@ -62,13 +115,37 @@ fn sheet(known: &AccountsDocument, now: EventTime) -> Sheet {
             for (place, received) in sources.into_iter().enumerate() {
                 let name = [Cell::new(&account.to_string(), Paint::Bold), Cell::from(region.region.name())];
                 let history = if place == 0 { history(region) } else { <[Cell; 3]>::default() };
+                let asked = if place == 0 { asked(region, now) } else { <[Cell; 3]>::default() };
                 let [source, last, spans, holes, records] = of_source(received, now);
                 let cells = [source, last, spans, holes].into_iter().chain(history).chain([records]);
-                sheet.add(name.into_iter().chain(cells));
+                sheet.add(name.into_iter().chain(asked).chain(cells));
             }
         }
     }
     sheet
+}
+
+/// How many keys KMS listed, when, and how long ago the last heartbeat was.
+fn asked(region: &RegionDocument, now: EventTime) -> [Cell; 3] {
+    let (keys, listed) = match &region.inventory {
+        None => (Cell::default(), Cell::default()),
+        Some(known) if known.not_enabled.is_some() => (Cell::default(), Cell::new("not enabled", Paint::Dim)),
+        Some(known) => {
+            let keys = known.listed_at.map_or_else(Cell::default, |_| Cell::from(count(known.keys.into())));
+            let listed = known.listed_at.map_or_else(|| "never".to_owned(), |at| ago(at, now));
+            match region.stale {
+                Some(_) => (keys, Cell::new(&format!("{listed}, stale"), Paint::Warning)),
+                None => (keys, Cell::from(listed)),
+            }
+        }
+    };
+    let coverage = &region.coverage;
+    let heartbeat = match (&coverage.blind, coverage.proven_until) {
+        (Some(_), _) => Cell::new("blind", Paint::Warning),
+        (None, Some(until)) => Cell::from(ago(until, now)),
+        (None, None) => Cell::default(),
+    };
+    [keys, listed, heartbeat]
 }
 
 fn of_source(received: Option<&ReceivedDocument>, now: EventTime) -> [Cell; 5] {
@@ -163,6 +240,7 @@ mod tests {
         };
         let region = |name: &str, received, history| RegionDocument {
             inventory: None,
+            stale: None,
             coverage: CoverageDocument::default(),
             region: name.parse().unwrap(),
             received,
@@ -200,7 +278,10 @@ mod tests {
     fn a_line_says_what_was_received_and_what_is_proven() {
         let lines = lines(None);
         let words = |line: usize| lines[line].split_whitespace().collect::<Vec<_>>().join(" ");
-        assert_eq!(words(0), "ACCOUNT REGION SOURCE LAST EVENT RECEIVED HOLES HISTORY PROVEN BY RECORDS");
+        assert_eq!(
+            words(0),
+            "ACCOUNT REGION KEYS LISTED HEARTBEAT SOURCE LAST EVENT RECEIVED HOLES HISTORY PROVEN BY RECORDS"
+        );
         assert_eq!(
             words(1),
             "111122223333 ap-southeast-2 org-bus 1 h ago 2026-11-01 to now 0 31 d 20 d in 2 digests, declared 1,234"
@@ -216,6 +297,6 @@ mod tests {
             assert!(lines(Some(width)).iter().all(|line| cells(line) <= width), "{width}");
         }
         let head = lines(Some(80)).remove(0);
-        assert!(head.contains("RECEIVED") && head.contains("LAST EVENT") && head.contains("HOLES"), "{head}");
+        assert!(["KEYS", "HEARTBEAT", "RECEIVED"].iter().all(|name| head.contains(name)), "{head}");
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod key;
 pub(crate) mod keys;
 mod lines;
 pub(crate) mod quarantine;
+pub(crate) mod reconcile;
 mod screen;
 mod sheet;
 pub(crate) mod status;

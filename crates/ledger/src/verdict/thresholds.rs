@@ -172,7 +172,8 @@ impl Override {
             })
     }
 
-    fn in_words(&self) -> String {
+    /// Whom it concerns, in words.
+    pub fn in_words(&self) -> String {
         let list = |names: Vec<String>| names.join(", ");
         let mut words = String::new();
         let mut say = |name: &str, what: String| {

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use dormouse_ledger::coverage::{PlaceCoverage, SourceCoverage, with, without};
 use dormouse_ledger::{
     AccountInventory, Coverage, Days, Declared, Gap, Inventory, PipeChange, PlaceInventory, Seen, Span,
+    Trouble,
 };
-use dormouse_model::{AccountId, DeadLetters, EventTime, Place, Region};
+use dormouse_model::{AccountId, DeadLetters, EventTime, Failure, Place, Region};
 use serde::{Deserialize, Serialize};
 
 use super::CoverageDocument;
@@ -50,6 +51,8 @@ pub struct RegionDocument {
     pub region: Region,
     /// What KMS listed there, when, and what failed; null if nobody asked.
     pub inventory: Option<PlaceInventory>,
+    /// Why what is known of its keys is of an earlier time, and perhaps no longer so; null if it is current.
+    pub stale: Option<String>,
     /// What arrived from it, by source.
     pub received: Vec<ReceivedDocument>,
     /// What can be claimed about it.
@@ -161,6 +164,7 @@ pub(super) fn accounts(
         let region = RegionDocument {
             region: place.region,
             inventory: inventory.place(place).cloned(),
+            stale: stale(inventory.account(place.account), inventory.place(place)),
             received: received(coverage, known),
             coverage: super::coverage::coverage(coverage, place, declared, now),
             history: history(place, known, declared),
@@ -171,6 +175,33 @@ pub(super) fn accounts(
     AccountsDocument {
         accounts: accounts.into_values().collect(),
         sources: coverage.sources().map(source).collect(),
+    }
+}
+
+/// Why what is known of the keys of a place is of an earlier time.
+fn stale(account: Option<&AccountInventory>, place: Option<&PlaceInventory>) -> Option<String> {
+    let account = account?;
+    if let Some(left) = account.left {
+        return Some(format!("the account is no longer watched since {left}"));
+    }
+    if let Some(state) = account.state.as_deref().filter(|state| *state != "ACTIVE") {
+        return Some(format!("the account is {state} and not read"));
+    }
+    let in_words = |trouble: &Trouble| {
+        let Failure { operation, class, .. } = &trouble.last;
+        format!("{operation} fails since {} ({class})", trouble.since)
+    };
+    if let Some(trouble) = &account.trouble {
+        return Some(in_words(trouble));
+    }
+    match place {
+        Some(place) if place.not_enabled.is_some() => None,
+        Some(place) => match place.troubles.get("ListKeys") {
+            Some(trouble) => Some(in_words(trouble)),
+            None if place.listed_at.is_none() => Some("its keys were not listed yet".to_owned()),
+            None => None,
+        },
+        None => Some("its keys were not listed yet".to_owned()),
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod key;
 pub(crate) mod keys;
 pub(crate) mod openapi;
 pub(crate) mod quarantine;
+pub(crate) mod reconcile;
 pub(crate) mod status;
 
 use axum::http::header;
@@ -17,6 +18,7 @@ pub use accounts::AccountsPage;
 pub use backfill::JobsDocument;
 pub use health::{ReadinessDocument, Reason};
 pub use quarantine::{OutcomeDocument, QuarantinePage};
+pub use reconcile::AskedDocument;
 pub use status::{InstanceDocument, InstanceStatus, ObjectsDocument, SourceDocument, StreamDocument};
 
 use crate::problem::{Code, Problem};

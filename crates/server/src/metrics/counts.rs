@@ -21,6 +21,7 @@ use super::definitions::{
     COUNT_AGE, COUNT_DURATION, Definition, KEYS, KEYS_BY_IDLE_AGE, QUARANTINE_BYTES, QUARANTINE_MESSAGES,
     RECEIVED, Row, number,
 };
+use super::places;
 
 /// Series of [`KEYS`] at the most.
 const MOST_SERIES: usize = 2_000;
@@ -47,6 +48,7 @@ struct Counted {
     keys: Vec<Row>,
     idle: Vec<Row>,
     received: Vec<Row>,
+    places: Vec<(&'static Definition, Vec<Row>)>,
     quarantine: Option<QuarantineDocument>,
     at: Instant,
     took: Duration,
@@ -71,7 +73,8 @@ const DEFINITIONS: [&Definition; 7] = [
 
 impl KeyCounts {
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
-        let descs: Result<_, _> = DEFINITIONS.iter().map(|definition| definition.desc()).collect();
+        let definitions = DEFINITIONS.iter().chain(&places::DEFINITIONS);
+        let descs: Result<_, _> = definitions.map(|definition| definition.desc()).collect();
         Ok(Self { latest: Arc::default(), descs: descs? })
     }
 
@@ -97,14 +100,15 @@ impl KeyCounts {
         let order = view.ledger().by_last_use();
         let keys = rows(count_keys(view, &order));
         let idle = count_idle(view, &order);
-        let received = received(&view.accounts(&[]));
+        let known = view.accounts(&[]);
+        let (received, places) = (received(&known), places::rows(&known, view.judge().now()));
         let quarantine = view.quarantine_size();
         if let Err(error) = &quarantine {
             tracing::warn!("the quarantine's size cannot be read: {error}");
         }
         let at = Instant::now();
         let took = at.duration_since(begun);
-        let counted = Counted { keys, idle, received, quarantine: quarantine.ok(), at, took };
+        let counted = Counted { keys, idle, received, places, quarantine: quarantine.ok(), at, took };
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(counted);
     }
 }
@@ -126,6 +130,8 @@ impl Collector for KeyCounts {
             COUNT_AGE.single(counted.at.elapsed().as_secs_f64()),
             COUNT_DURATION.single(counted.took.as_secs_f64()),
         ];
+        families
+            .extend(counted.places.iter().map(|(definition, rows)| definition.family(rows.iter().cloned())));
         if let Some(quarantine) = counted.quarantine {
             families.push(QUARANTINE_MESSAGES.single(number(quarantine.messages)));
             families.push(QUARANTINE_BYTES.single(number(quarantine.bytes)));
@@ -269,6 +275,7 @@ mod tests {
                 account: format!("{number:012}").parse().unwrap(),
                 inventory: None,
                 regions: vec![RegionDocument {
+                    stale: None,
                     inventory: None,
                     coverage: CoverageDocument::default(),
                     region: "eu-west-1".parse().unwrap(),

@@ -60,6 +60,7 @@ pub(crate) const HTTP_CONNECTIONS: Definition =
     define("dormouse_http_connections", "Open HTTP connections.", &[]);
 
 const SOURCE: &[&str] = &["source"];
+const PLACE: &[&str] = &["account", "region"];
 
 pub(crate) const SOURCE_UP: Definition =
     define("dormouse_source_up", "1 if the source receives and nothing is wrong with it.", SOURCE);
@@ -185,6 +186,37 @@ pub(crate) const RECEIVED: Definition = define(
     "dormouse_received_seconds",
     "For how long, up to now, everything that reached the source from there was taken without a hole; of \"other\", the least.",
     &["account", "region", "source"],
+);
+
+pub(crate) const COVERAGE: Definition = define(
+    "dormouse_coverage_seconds",
+    "For how long, up to the last good heartbeat, events are proven to have arrived without a hole; 0 if blind; of \"other\", the least.",
+    PLACE,
+);
+pub(crate) const HEARTBEAT_LAG: Definition = define(
+    "dormouse_heartbeat_lag_seconds",
+    "How long ago the last good heartbeat was; of \"other\", the longest.",
+    PLACE,
+);
+pub(crate) const REGION_BLIND: Definition = define(
+    "dormouse_region_blind",
+    "1 if no event arrives from there now, or if that cannot be told.",
+    PLACE,
+);
+pub(crate) const INVENTORY_AGE: Definition = define(
+    "dormouse_reconcile_age_seconds",
+    "How long ago the last complete list of keys was asked for; of \"other\", the longest.",
+    PLACE,
+);
+pub(crate) const INVENTORY_STALE: Definition = define(
+    "dormouse_reconcile_stale",
+    "1 if what is known of the keys there is of an earlier time, because something fails or was not read.",
+    PLACE,
+);
+pub(crate) const MISSED_USES: Definition = define(
+    "dormouse_missed_uses",
+    "Uses that KMS knows and that never arrived, since the store was made.",
+    &[],
 );
 
 /// On `/metrics/keys` only.

@@ -4,6 +4,7 @@
 mod counts;
 mod definitions;
 mod keys;
+mod places;
 mod process;
 mod sources;
 

@@ -177,6 +177,7 @@ impl House {
                 decoder: for_history,
                 clock: Arc::clone(&wall),
             }),
+            inventory: None,
             declared: Arc::new([declared()]),
             store: store_id.into(),
             lifecycle: Arc::default(),

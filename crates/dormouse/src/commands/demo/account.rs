@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use dormouse_ledger::query::KeyQuery;
+use dormouse_ledger::query::{KeyFilter, KeyQuery};
 use dormouse_ledger::{Counts, KeyDocument};
-use dormouse_model::KeyArn;
+use dormouse_model::{KeyArn, LifecycleState};
 use dormouse_pipeline::{LiveView, PipelineError};
 use dormouse_simulate::organisation::{KeyTruth, Truth};
 
@@ -22,8 +22,13 @@ pub(super) struct Account {
 
 /// Compares what is told of every key with what happened to it.
 pub(super) fn settle(view: &LiveView, truth: &Truth) -> Result<Account, PipelineError> {
-    let selection = view.select(&KeyQuery::default());
-    let documents = view.documents(&selection.rows(0, usize::MAX))?;
+    // Those that are deleted are told to whoever asks for them.
+    let deleted = KeyFilter { states: vec![LifecycleState::Deleted], ..KeyFilter::default() };
+    let mut documents = Vec::new();
+    for filter in [KeyFilter::default(), deleted] {
+        let selection = view.select(&KeyQuery { filter, ..KeyQuery::default() });
+        documents.extend(view.documents(&selection.rows(0, usize::MAX))?);
+    }
     let mut told: BTreeMap<KeyArn, KeyDocument> = documents.into_iter().map(|key| (key.arn, key)).collect();
     let mut account =
         Account { told: Counts::default(), happened: Counts::default(), keys: 0, differences: Vec::new() };

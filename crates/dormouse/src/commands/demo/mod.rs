@@ -25,7 +25,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::DemoArgs;
-use crate::config::Config;
+use crate::config::{Config, InventoryConfig};
 use crate::exit;
 use crate::instance::{RunningInstance, Surroundings};
 use crate::logging;
@@ -161,6 +161,7 @@ async fn start(args: &DemoArgs, folder: &Folder, world: &World) -> anyhow::Resul
     let mut config = Config::for_queue("demo", world.queue_url());
     config.store.path = folder.path().join(STORE);
     config.http.listen = args.listen;
+    config.inventory = Some(InventoryConfig::of_organisation(world.regions()));
     let aws = AwsOptions {
         region: Some("eu-west-1".to_owned()),
         endpoint_url: Some(world.endpoint().to_owned()),
@@ -226,6 +227,7 @@ fn lines_to_try(url: &str, folder: &Folder, log: &Path) -> anyhow::Result<()> {
             "which disabled or doomed keys somebody still wants",
         ),
         ("keys --idle-for 14d", "which keys nobody was seen to use for two weeks"),
+        ("accounts", "what AWS says of every account, and since when events are proven to arrive"),
         ("status", "what was read, and what became of it"),
     ] {
         let (command, options) = line.split_once(' ').unwrap_or((line, ""));
@@ -337,7 +339,7 @@ fn tell(account: &Account, world: &World) -> anyhow::Result<ExitCode> {
         happened.uses, happened.attempts, happened.changes
     ))?;
     if account.differences.is_empty() {
-        say("Every key's counts and last use are as they happened, and so is every state that events told.")?;
+        say("Every key's counts and last use are as they happened, and so is every state.")?;
         return Ok(ExitCode::SUCCESS);
     }
     for difference in account.differences.iter().take(20) {

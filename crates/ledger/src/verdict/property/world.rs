@@ -483,10 +483,11 @@ impl World {
             return;
         }
         let delay = self.delay();
-        match self.random.within(0, 12) {
+        let unread_one_in = if self.plant == Some(Plant::QuarantineOfKey) { 3 } else { 12 };
+        match self.random.within(0, unread_one_in) {
             0 => self.send(delay, Coming::UnknownCall { key: number, at: time }),
             1 => {
-                let names_key = self.random.one_in(2);
+                let names_key = self.plant == Some(Plant::QuarantineOfKey) || self.random.one_in(2);
                 let knows_time = self.random.one_in(2);
                 let account = Some(place().account).filter(|_| !self.random.one_in(4));
                 let unread = Unread {
