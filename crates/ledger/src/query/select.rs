@@ -75,7 +75,8 @@ pub fn select<T: Trace>(ledger: &Ledger<T>, query: &KeyQuery, judge: &Judge) -> 
     // Places that idle_for leaves over: those used longest ago lie first.
     let until = filter.idle_for.map_or(order.len(), |age| order.used_before(judge.now().minus(age).plus(1)));
     let mut candidates: Vec<(u32, Option<EventTime>)> = order.iter().take(until).collect();
-    if filter.states.contains(&LifecycleState::Deleted) {
+    let asks_for_deleted = filter.states.contains(&LifecycleState::Deleted);
+    if asks_for_deleted {
         // They are in no order, and few.
         let is_long_ago = |at: EventTime| filter.idle_for.is_none_or(|age| at <= judge.now().minus(age));
         ledger.for_each_key(|_, state| {
@@ -91,8 +92,9 @@ pub fn select<T: Trace>(ledger: &Ledger<T>, query: &KeyQuery, judge: &Judge) -> 
         if !filter.takes_key(key) {
             continue;
         }
-        // Most keys are in use, and that can be told by their last use alone.
-        let known_kind = judge.kind_by_last_use(last_use).filter(|_| !filter.verdicts.is_empty());
+        // Most keys are in use, and that can be told by their last use alone, unless they may be deleted.
+        let tells = !filter.verdicts.is_empty() && !asks_for_deleted;
+        let known_kind = judge.kind_by_last_use(last_use).filter(|_| tells);
         if known_kind.is_some_and(|kind| !filter.verdicts.contains(&kind)) {
             continue;
         }

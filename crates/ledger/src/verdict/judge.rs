@@ -88,7 +88,8 @@ impl Judge {
         &self.rules
     }
 
-    /// A key that was used last then is in use, whatever else is known of it; `None` if more has to be known.
+    /// A key that was used last then, and is not deleted, is in use, whatever else is known of it; `None` if more has to
+    /// be known.
     pub fn kind_by_last_use(&self, last_used: Option<EventTime>) -> Option<VerdictKind> {
         last_used.filter(|&at| self.now.seconds_since(at) < self.shortest).map(|_| VerdictKind::InUse)
     }
