@@ -1,17 +1,20 @@
 //! The whole program at a queue that we did not write.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use aws_sdk_kms::config::Credentials;
+use aws_sdk_kms::types::{KeyState, OriginType, Tag};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry};
 use dormouse_tests::aws;
-use dormouse_tests::ministack::MiniStack;
+use dormouse_tests::ministack::{ACCOUNT, MiniStack};
 use dormouse_tests::oracle;
-use dormouse_tests::program::Running;
+use dormouse_tests::program::{Running, ask, dormouse, finish};
 use dormouse_tests::scene::Scene;
 use dormouse_tests::traffic::{bodies, everything, write_lines};
 use dormouse_tests::wait::eventually;
+use serde_json::json;
 use tokio::task::JoinSet;
 
 const EVENTS: usize = 3_000;
@@ -23,7 +26,7 @@ struct Stage {
     client: Client,
     queue: String,
     dead: String,
-    _ministack: MiniStack,
+    ministack: MiniStack,
 }
 
 impl Stage {
@@ -43,7 +46,7 @@ impl Stage {
         let mut scene = Scene::new().await;
         scene.set("source", "queue_url", &format!("{queue:?}"));
         scene.set("source", "endpoint_url", &format!("{:?}", ministack.endpoint()));
-        Self { scene, client, queue, dead, _ministack: ministack }
+        Self { scene, client, queue, dead, ministack }
     }
 
     /// Sends the messages, in about this order.
@@ -188,4 +191,62 @@ async fn a_killed_program_goes_on_where_the_queue_stands() {
     assert_eq!(stage.scene.quarantine().len(), junk.len());
     // What comes again after a kill is read again, and counts once.
     stage.assert_right(&["uses", "attempts", "changes"]);
+}
+
+/// Keys in states that a person brings about, in an account of somebody else's KMS: by state.
+async fn keys_of(account: &str, endpoint: &str) -> BTreeMap<&'static str, String> {
+    let kms = aws::kms(endpoint, Credentials::new(account, "no secret", None, None, "test"));
+    let new = async || kms.create_key().send().await.unwrap().key_metadata.unwrap().arn.unwrap();
+    let [enabled, disabled, doomed] = [new().await, new().await, new().await];
+    kms.disable_key().key_id(&disabled).send().await.unwrap();
+    kms.schedule_key_deletion().key_id(&doomed).pending_window_in_days(7).send().await.unwrap();
+    let alias = format!("alias/of-{account}");
+    kms.create_alias().alias_name(alias).target_key_id(&enabled).send().await.unwrap();
+    let tag = Tag::builder().tag_key("team").tag_value("pay").build().unwrap();
+    kms.tag_resource().key_id(&enabled).tags(tag).send().await.unwrap();
+    let imported = kms.create_key().origin(OriginType::External).send().await;
+    let mut keys = BTreeMap::from([("Enabled", enabled), ("Disabled", disabled), ("PendingDeletion", doomed)]);
+    let metadata = imported.ok().and_then(|created| created.key_metadata);
+    if let Some(metadata) = metadata.filter(|made| made.key_state == Some(KeyState::PendingImport)) {
+        keys.insert("PendingImport", metadata.arn.unwrap());
+    }
+    keys
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_inventory_of_two_accounts_is_what_their_kms_holds() {
+    let stage = Stage::new(3).await;
+    let endpoint = stage.ministack.endpoint();
+    let accounts = [ACCOUNT, "444455556666"];
+    let mut expected = Vec::new();
+    for account in accounts {
+        expected.push(keys_of(account, &endpoint).await);
+    }
+    let Stage { mut scene, ministack: _ministack, .. } = stage;
+    scene.add(&format!(
+        "[inventory]\naccounts = {accounts:?}\nregions = [\"eu-west-1\"]\nregion = \"eu-west-1\"\n\
+         endpoint_url = {endpoint:?}"
+    ));
+    let mut running = scene.run();
+    let url = running.url().await;
+    let reconciled = finish(&mut dormouse(&["reconcile", "--url", &url, "--output", "json"]));
+    assert_eq!(reconciled.code(), 0, "{reconciled:#?}");
+    let known = ask(&["keys", "--all", "--url", &url, "--output", "json"]);
+    let known = known["keys"].as_array().unwrap();
+    assert_eq!(known.len(), expected.iter().map(BTreeMap::len).sum::<usize>(), "{known:#?}");
+    for (account, keys) in accounts.into_iter().zip(&expected) {
+        for (state, arn) in keys {
+            let key = known.iter().find(|key| key["arn"] == **arn);
+            let key = key.unwrap_or_else(|| panic!("{arn} is not known: {known:#?}"));
+            assert_eq!((&key["state"], &key["manager"]), (&json!(state), &json!("CUSTOMER")), "{key:#}");
+            assert!(key["created"].is_string() && key["described_at"].is_string(), "{key:#}");
+            let is_first = *state == "Enabled";
+            let (aliases, tags) = (json!([format!("alias/of-{account}")]), json!({ "team": "pay" }));
+            assert_eq!(key["aliases"] == aliases && key["tags"] == tags, is_first, "{key:#}");
+            assert_eq!(key["deletion_date"].is_string(), *state == "PendingDeletion", "{key:#}");
+            assert!(!["idle", "never_used"].contains(&key["verdict"]["kind"].as_str().unwrap()), "{key:#}");
+        }
+    }
+    assert!(expected[0].len() >= 3);
+    assert!(running.stop().await.success());
 }
