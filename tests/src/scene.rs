@@ -174,6 +174,12 @@ impl Scene {
         self.ask(&["keys"])["keys"].as_array().unwrap().clone()
     }
 
+    /// `dormouse keys`, those that were deleted included: all that anything is known of.
+    pub fn all_keys(&self) -> Value {
+        let deleted = self.ask(&["keys", "--state", "Deleted"])["keys"].as_array().unwrap().clone();
+        Value::Array([self.keys(), deleted].concat())
+    }
+
     /// `dormouse quarantine list`.
     pub fn quarantine(&self) -> Vec<Value> {
         self.ask(&["quarantine", "list"])["messages"].as_array().unwrap().clone()

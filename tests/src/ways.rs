@@ -164,7 +164,8 @@ impl Ways {
 
     /// `dormouse keys`: the documents of all keys, as a JSON list.
     pub fn keys(&self) -> Value {
-        self.ask(&["keys"])["keys"].clone()
+        let of = |question: &[&str]| self.ask(question)["keys"].as_array().unwrap().clone();
+        Value::Array([of(&["keys"]), of(&["keys", "--state", "Deleted"])].concat())
     }
 
     /// `dormouse status`.

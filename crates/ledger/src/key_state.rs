@@ -1,6 +1,6 @@
 //! Everything about one key, and how it takes an observation or another state of the same key.
 
-use dormouse_model::{EventTime, KeyAnswer, KeySaid, Kind, KmsUse, Observation};
+use dormouse_model::{EventTime, KeyAnswer, KeySaid, Kind, KmsUse, LifecycleState, Observation};
 use serde::{Deserialize, Serialize};
 
 use crate::cells::KeyShift;
@@ -163,6 +163,16 @@ impl<T: Trace> KeyState<T> {
     /// A use, a change or the inventory showed that the key exists. Others are ARNs that somebody tried.
     pub fn exists(&self) -> bool {
         self.row_and_existence & EXISTS != 0
+    }
+
+    /// It exists, and was not deleted: one of the live set.
+    pub fn is_live(&self) -> bool {
+        self.exists() && !self.is_deleted()
+    }
+
+    /// It is gone for good; what is known of it stays as history.
+    pub fn is_deleted(&self) -> bool {
+        self.registers().and_then(Registers::state) == Some(LifecycleState::Deleted)
     }
 
     /// From now on the key exists.

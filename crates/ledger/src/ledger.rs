@@ -177,12 +177,12 @@ impl<T: Trace> Ledger<T> {
         match self.keys.entry(key) {
             dashmap::Entry::Occupied(mut known) => {
                 let state = known.get_mut();
-                let (existed, last_used) = (state.exists(), state.last_used());
+                let (existed, before) = (state.exists(), (state.is_live(), state.last_used()));
                 change(state);
                 if state.exists() && !existed {
                     self.tried.fetch_sub(1, Ordering::Relaxed);
                 }
-                if state.exists() != existed || state.last_used() != last_used {
+                if (state.is_live(), state.last_used()) != before {
                     self.recency.note(state.row());
                 }
             }
@@ -293,17 +293,17 @@ impl<T: Trace> Ledger<T> {
         rows.into_iter().filter_map(|row| keys.get(row as usize).copied()).collect()
     }
 
-    /// All keys in the order of their last use.
+    /// All keys but the deleted ones in the order of their last use.
     pub fn by_last_use(&self) -> Arc<Order> {
         let entry = |state: &KeyState<T>| (state.last_used().unwrap_or_default(), state.row());
         self.recency.current(
             |entries| {
                 entries.reserve(self.len());
-                self.for_each_key(|_, state| entries.push(entry(state)));
+                self.for_each_key(|_, state| entries.extend(state.is_live().then(|| entry(state))));
             },
             |row| {
                 let key = *self.keys_in_rows([row]).first()?;
-                self.with(key, |state| state.exists().then(|| entry(state)))?
+                self.with(key, |state| state.is_live().then(|| entry(state)))?
             },
         )
     }

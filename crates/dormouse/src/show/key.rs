@@ -1,6 +1,6 @@
 //! Everything about one key.
 
-use dormouse_ledger::{KeyDocument, WantedDocument};
+use dormouse_ledger::{KeyDocument, KmsDocument, RotationDocument, Verdict, VerdictKind, WantedDocument};
 use dormouse_model::{EventTime, LifecycleState};
 use dormouse_pipeline::view::{DayDocument, KeyDetails};
 
@@ -51,8 +51,12 @@ pub(crate) fn print(details: &KeyDetails, now: EventTime, screen: Screen) -> std
     for (tag, value) in key.tags.iter().flatten() {
         plain("tag", &format!("{tag} = {value}"))?;
     }
-    plain("verdict", &format!("{}: {}", key.verdict.kind.name(), key.verdict.evidence.join("; ")))?;
+    nature(key, now, &plain)?;
+    verdict(key, lines)?;
     last_use(key, now, &plain)?;
+    if let Some(kms) = &key.kms {
+        plain("KMS's word", &kms_word(kms, now))?;
+    }
     if let Some(attempt) = &key.last_attempt {
         let error = attempt.error_code.as_deref().unwrap_or("failed");
         let age = ago(attempt.at, now);
@@ -97,6 +101,95 @@ fn need(
             format!("{calls} while it could not be used; it is {} now", other.name()),
             Paint::Plain,
         ),
+    }
+}
+
+/// What the key is, as far as KMS was asked.
+fn nature(
+    key: &KeyDocument,
+    now: EventTime,
+    line: &impl Fn(&str, &str) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    if let Some(description) = key.description.as_deref().filter(|text| !text.is_empty()) {
+        line("description", description)?;
+    }
+    if let (Some(spec), Some(usage)) = (&key.spec, &key.usage) {
+        let origin = key.origin.as_deref().unwrap_or("unknown");
+        let store = key.custom_key_store.as_ref().map(|store| format!(" in {store}")).unwrap_or_default();
+        let asked = key.described_at.map(|at| format!(" (asked {})", ago(at, now))).unwrap_or_default();
+        line("type", &format!("{spec}, {usage}, material from {origin}{store}{asked}"))?;
+    }
+    if let Some(manager) = &key.manager {
+        line("managed by", manager)?;
+    }
+    if let Some(at) = key.deletion_date {
+        line("deleted on", &at.to_string())?;
+    }
+    if let Some(at) = key.material_expires {
+        line("expires", &format!("{at}: the imported key material"))?;
+    }
+    if let Some(rotation) = &key.rotation {
+        line("rotation", &self::rotation(rotation))?;
+    }
+    if let Some(grants) = &key.grants {
+        let others = grants.services.iter().chain(&grants.grantees).cloned().collect::<Vec<_>>();
+        let to = if others.is_empty() { String::new() } else { format!(": {}", others.join(", ")) };
+        line("grants", &format!("{}{to}", counted(grants.count.into(), "live grant")))?;
+    }
+    for sibling in key.multi_region_siblings.iter().flatten() {
+        line("sibling", &sibling.to_string())?;
+    }
+    for dependent in &key.dependents {
+        line("dependent", dependent)?;
+    }
+    if let Some(cost) = key.monthly_cost_usd {
+        line("cost", &format!("${cost:.2} a month"))?;
+    }
+    Ok(())
+}
+
+fn rotation(rotation: &RotationDocument) -> String {
+    let last = rotation.last.map(|at| format!(", last at {at}")).unwrap_or_default();
+    if !rotation.enabled {
+        return format!("not automatic{last}");
+    }
+    let period = rotation.period_days.map(|days| format!(" every {days} days")).unwrap_or_default();
+    let next = rotation.next.map(|at| format!(", next at {at}")).unwrap_or_default();
+    format!("automatic{period}{next}{last}")
+}
+
+/// The verdict, and what it rests on, a sentence a line.
+fn verdict(key: &KeyDocument, lines: Lines) -> std::io::Result<()> {
+    let Verdict { since, threshold, threshold_from, evidence, .. } = &key.verdict;
+    let since = since.map(|at| format!(" since {at}")).unwrap_or_default();
+    let text = format!("{}{since} (threshold {threshold}, {threshold_from})", key.verdict.in_words());
+    lines.painted("verdict", &text, paint(&key.verdict))?;
+    for sentence in evidence {
+        lines.plain("  evidence", sentence)?;
+    }
+    Ok(())
+}
+
+fn paint(verdict: &Verdict) -> Paint {
+    match verdict.kind {
+        VerdictKind::InUse => Paint::Good,
+        VerdictKind::Idle | VerdictKind::NeverUsed => Paint::Warning,
+        VerdictKind::Unknown => Paint::Plain,
+        VerdictKind::Blind => Paint::Bad,
+    }
+}
+
+/// What KMS itself remembers.
+fn kms_word(kms: &KmsDocument, now: EventTime) -> String {
+    let asked = format!(
+        "asked at {} ({}), it keeps track since {}",
+        kms.asked_at,
+        ago(kms.asked_at, now),
+        kms.tracked_from
+    );
+    match &kms.last_use {
+        Some(last) => format!("{} at {}; {asked}", last.operation, last.at),
+        None => format!("no use; {asked}"),
     }
 }
 

@@ -1,7 +1,8 @@
 //! What was not understood, and may have been a use: a hole in every claim until it is resolved.
 //!
 //! It is a hole of the key that it names, else of its account and Region, else of what is known of these, else
-//! everywhere. Where its time is known the hole is that second, else everything up to when it was received.
+//! everywhere. Where its time is known the hole is that second, else everything up to when it was received, and a while
+//! longer: our clock may have been behind.
 
 use std::collections::HashMap;
 
@@ -33,12 +34,14 @@ impl Unread {
         let what = format!("a message that was not understood ({}) is in the quarantine", self.reason);
         let (from, until) = match self.events {
             Some((first, last)) => (first, last.plus(1)),
-            None => (EventTime::default(), self.received.plus(1)),
+            None => (EventTime::default(), self.received.plus(CLOCK_BEHIND_SECONDS)),
         };
         Gap { from, until, reason: what.into() }
     }
 }
 
+/// By how much our clock may be behind when something is received of which nobody knows when it happened.
+const CLOCK_BEHIND_SECONDS: u32 = 6 * 3_600;
 const MOST_HOLES: usize = 100;
 /// So many keys have holes of their own; what is beyond them is a hole of their place.
 const MOST_KEYS: usize = 10_000;

@@ -214,7 +214,11 @@ impl KeyDocument {
             count: wanted.own + if is_received { 0 } else { wanted.foreign },
         });
         let last_use = last_use(state, source);
-        let case = judge.case(key, state, ledger.aliases());
+        let last_attempt = state.last_attempt().map(AttemptDocument::new);
+        let mut verdict = judge.verdict(&judge.case(key, state, ledger.aliases()));
+        verdict
+            .evidence
+            .extend(last_attempt.as_ref().filter(|_| verdict.wanted).map(AttemptDocument::in_words));
         Self {
             arn: key,
             account: key.account(),
@@ -241,13 +245,13 @@ impl KeyDocument {
             dependents: dependents::in_words(key, facts, last_use.as_ref(), ledger, judge),
             last_use,
             kms: facts.and_then(KmsDocument::new),
-            last_attempt: state.last_attempt().map(AttemptDocument::new),
+            last_attempt,
             wanted,
             uses: counts.uses,
             attempts: counts.attempts,
             changes: counts.changes,
             counts_from: state.counts_from(),
-            verdict: judge.verdict(&case),
+            verdict,
             monthly_cost_usd: registers.and_then(cost::monthly_usd),
         }
     }
@@ -355,6 +359,13 @@ impl AttemptDocument {
             error_code: texts.error_code.map(String::from),
             event_id: evidence.rank().event_id.to_string(),
         }
+    }
+
+    fn in_words(&self) -> String {
+        let Self { at, operation, .. } = self;
+        let principal = self.principal.as_deref().unwrap_or("somebody");
+        let error = self.error_code.as_deref().unwrap_or("no reason was given");
+        format!("the last failed attempt was {operation} at {at} by {principal}: {error}")
     }
 }
 

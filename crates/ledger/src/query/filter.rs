@@ -14,7 +14,7 @@ pub struct KeyFilter {
     pub accounts: Vec<AccountId>,
     /// In one of these Regions.
     pub regions: Vec<Box<str>>,
-    /// In one of these states, as far as known.
+    /// In one of these states, as far as known. Deleted keys are left out unless they are asked for here.
     pub states: Vec<LifecycleState>,
     /// Managed by one of these (`CUSTOMER`, `AWS`), as far as known.
     pub managers: Vec<&'static str>,

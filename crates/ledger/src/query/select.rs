@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use dormouse_model::{EventTime, KeyArn};
+use dormouse_model::{EventTime, KeyArn, LifecycleState};
 
 use super::{KeyQuery, SortBy, SortOrder};
 use crate::{Judge, KeyState, Ledger, Order, Registers, Trace};
@@ -62,7 +62,8 @@ impl Selection {
     }
 }
 
-/// Answers a question about the keys that exist. Takes time in proportion to their number unless all keys are asked for
+/// Answers a question about the keys that exist; those that were deleted are left out unless their state is asked for.
+/// Takes time in proportion to their number unless all keys are asked for
 /// by their last use.
 pub fn select<T: Trace>(ledger: &Ledger<T>, query: &KeyQuery, judge: &Judge) -> Selection {
     let order = ledger.by_last_use();
@@ -73,15 +74,27 @@ pub fn select<T: Trace>(ledger: &Ledger<T>, query: &KeyQuery, judge: &Judge) -> 
     }
     // Places that idle_for leaves over: those used longest ago lie first.
     let until = filter.idle_for.map_or(order.len(), |age| order.used_before(judge.now().minus(age).plus(1)));
-    let candidates: Vec<(u32, Option<EventTime>)> = order.iter().take(until).collect();
+    let mut candidates: Vec<(u32, Option<EventTime>)> = order.iter().take(until).collect();
+    let asks_for_deleted = filter.states.contains(&LifecycleState::Deleted);
+    if asks_for_deleted {
+        // They are in no order, and few.
+        let is_long_ago = |at: EventTime| filter.idle_for.is_none_or(|age| at <= judge.now().minus(age));
+        ledger.for_each_key(|_, state| {
+            let last_used = state.last_used();
+            if state.is_deleted() && last_used.is_none_or(is_long_ago) {
+                candidates.push((state.row(), last_used));
+            }
+        });
+    }
     let keys = ledger.keys_in_rows(candidates.iter().map(|&(row, _)| row));
     let mut found: Vec<(Option<u64>, KeyArn, u32)> = Vec::new();
     for (&(row, last_use), key) in candidates.iter().zip(keys) {
         if !filter.takes_key(key) {
             continue;
         }
-        // Most keys are in use, and that can be told by their last use alone.
-        let known_kind = judge.kind_by_last_use(last_use).filter(|_| !filter.verdicts.is_empty());
+        // Most keys are in use, and that can be told by their last use alone, unless they may be deleted.
+        let tells = !filter.verdicts.is_empty() && !asks_for_deleted;
+        let known_kind = judge.kind_by_last_use(last_use).filter(|_| tells);
         if known_kind.is_some_and(|kind| !filter.verdicts.contains(&kind)) {
             continue;
         }

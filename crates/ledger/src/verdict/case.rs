@@ -1,7 +1,7 @@
 //! What a verdict looks at: little enough to be copied out of a key's state, so that no lock is held while places are
 //! looked at.
 
-use dormouse_model::{EventTime, KeyArn, KmsUse, LifecycleState};
+use dormouse_model::{EventTime, KeyArn, LifecycleState};
 
 use super::operations::Class;
 use super::{Rules, Threshold};
@@ -29,11 +29,11 @@ pub struct Case {
 }
 
 /// What KMS said of the last use of a key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct KmsAnswer {
     pub(super) asked_at: EventTime,
     pub(super) tracked_from: EventTime,
-    pub(super) last: Option<KmsUse>,
+    pub(super) last: Option<EventTime>,
 }
 
 impl Case {
@@ -57,7 +57,7 @@ impl Case {
             kms: usage.map(|usage| KmsAnswer {
                 asked_at: usage.at,
                 tracked_from: usage.said.tracked_from,
-                last: usage.said.last.clone(),
+                last: usage.said.last.as_ref().map(|last| last.at),
             }),
             kms_is_denied: facts.is_some_and(is_denied),
             wanted: wanted.map(|wanted| (wanted.since, wanted.last, wanted.own.max(wanted.foreign))),

@@ -16,8 +16,6 @@ use crate::{Coverage, Gap, Inventory, PlaceProof, Span};
 
 /// KMS's own word is an hour late at the most; a clock that is a little fast must not make it more.
 pub(super) const KMS_LAG: u32 = 3_600 + 300;
-/// What is declared complete is so once everything was delivered: nobody measures how long that takes there.
-const DELIVERY: u32 = 3_600;
 
 /// What can be claimed about a place, for all its keys.
 #[derive(Debug, Default)]
@@ -44,16 +42,17 @@ impl PlaceClaim {
         inventory: &Inventory,
     ) -> Self {
         let usage = inventory.place(place).map(|known| known.usage).unwrap_or_default();
-        Self::new(coverage.proof(place, now, &rules.declared), usage, now, rules)
+        // What is on its way at `now` is nowhere yet.
+        let arrived = now.minus(coverage.options().delivery_delay_seconds);
+        Self::new(coverage.proof(place, now, &rules.declared), usage, arrived, rules)
     }
 
-    /// From what was proven already.
-    pub(super) fn new(mut proof: PlaceProof, usage: UsageWitness, now: EventTime, rules: &Rules) -> Self {
-        let future = |from: EventTime| Span { from, until: EventTime::from_seconds(u32::MAX) };
-        for spans in [&mut proof.stream, &mut proof.digests] {
-            *spans = without(spans, future(now));
+    /// From what was proven already; events from before `arrived` are no longer on their way.
+    pub(super) fn new(mut proof: PlaceProof, usage: UsageWitness, arrived: EventTime, rules: &Rules) -> Self {
+        let later = Span { from: arrived, until: EventTime::from_seconds(u32::MAX) };
+        for spans in [&mut proof.stream, &mut proof.digests, &mut proof.declared] {
+            *spans = without(spans, later);
         }
-        proof.declared = without(&proof.declared, future(now.minus(DELIVERY)));
         let sure = proof.declared.iter().fold(proof.digests.clone(), |spans, &more| with(spans, more));
         let streamed = proof.stream.iter().fold(sure.clone(), |spans, &more| with(spans, more));
         let passes = Class::ALL.map(|class| {

@@ -88,7 +88,8 @@ impl Judge {
         &self.rules
     }
 
-    /// A key that was used last then is in use, whatever else is known of it; `None` if more has to be known.
+    /// A key that was used last then, and is not deleted, is in use, whatever else is known of it; `None` if more has to
+    /// be known.
     pub fn kind_by_last_use(&self, last_used: Option<EventTime>) -> Option<VerdictKind> {
         last_used.filter(|&at| self.now.seconds_since(at) < self.shortest).map(|_| VerdictKind::InUse)
     }
@@ -237,18 +238,25 @@ impl Judge {
             return Err(Missing { doubt: Doubt::NoProof, proven: None });
         }
         let missing = |doubt| Missing { doubt, proven: Some(proven) };
-        if self.now.seconds_since(proven.until) > self.rules.thresholds.proof_max_age {
+        let is_old = |until| self.now.seconds_since(until) > self.rules.thresholds.proof_max_age;
+        if is_old(proven.until) {
             return Err(missing(Doubt::TooOld));
         }
-        if proven.until.seconds_since(proven.from) < threshold {
+        if proven.until.seconds_since(from) < threshold {
             return Err(missing(Doubt::TooShort));
         }
-        let at_the_earliest = proven.from.plus(threshold).plus(KMS_LAG);
-        let is_asked = case.kms.as_ref().is_some_and(|answer| answer.asked_at >= at_the_earliest);
-        if self.needs_kms(case, place) && !is_asked {
-            return Err(missing(Doubt::AskKms(at_the_earliest)));
+        if !self.needs_kms(case, place) {
+            return Ok(proven);
         }
-        Ok(proven)
+        // Services may drop events on their way to CloudTrail: where KMS can be had, nothing is claimed beyond what it
+        // confirms.
+        let enough = from.plus(threshold);
+        match self.kms_span(case) {
+            Some(kms) if kms.until >= enough && !is_old(kms.until) => {
+                Ok(Span { from, until: proven.until.min(kms.until) })
+            }
+            _ => Err(missing(Doubt::AskKms(enough.plus(KMS_LAG)))),
+        }
     }
 
     /// Whether KMS's own answer can be had.

@@ -19,6 +19,8 @@ mod thresholds;
 mod words;
 
 #[cfg(test)]
+mod property;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Verdicts on single keys, one witness and one doubt at a time. `property.rs` has whole worlds.
+//! Verdicts on single keys, one witness and one doubt at a time. `property` has whole worlds.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,7 @@ use crate::{Aliases, Gap, KeyState, PlaceProof, Rank, Span};
 
 const DAY: u32 = 86_400;
 const NOW: u32 = 1_000 * DAY;
+const DELAY: u32 = 7_200;
 
 fn at(day: u32) -> EventTime {
     EventTime::from_seconds(day * DAY)
@@ -108,7 +109,7 @@ impl Scene {
     fn verdict(&self) -> Verdict {
         let judge = Judge::without_witnesses(EventTime::from_seconds(NOW), Arc::new(self.rules.clone()));
         let case = judge.case(key(), &self.state, &Aliases::default());
-        let claim = PlaceClaim::new(self.proof.clone(), self.usage, judge.now(), judge.rules());
+        let claim = PlaceClaim::new(self.proof.clone(), self.usage, judge.now().minus(DELAY), judge.rules());
         judge.verdict_from(&case, &claim, &self.holes)
     }
 
@@ -182,7 +183,10 @@ fn kms_has_to_be_asked_where_it_can_be_and_late_enough() {
     assert!(unasked.evidence.iter().any(|words| words.contains("has to be asked at")), "{unasked:#?}");
     let asked = |day| Scene::symmetric().used(800).stream(700, 1_000, &SYMMETRIC).asked(day, 600, Some(800));
     assert_eq!(asked(890).kind(), VerdictKind::Unknown);
-    assert_eq!(asked(891).kind(), VerdictKind::Idle);
+    assert_eq!(asked(980).kind(), VerdictKind::Unknown, "what it confirms is too old");
+    let confirmed = asked(995).verdict();
+    assert_eq!(confirmed.kind, VerdictKind::Idle);
+    assert!(confirmed.evidence_until.unwrap() < at(995), "nothing is claimed beyond what KMS confirms");
     scene.usage = UsageWitness::Denied;
     assert_eq!(scene.kind(), VerdictKind::Idle);
     scene.usage = UsageWitness::Unasked;
@@ -295,7 +299,7 @@ fn a_declaration_proves_until_everything_was_delivered() {
     scene.proof.declared = vec![span(700, 2_000)];
     let verdict = scene.verdict();
     assert_eq!(verdict.kind, VerdictKind::Idle);
-    assert_eq!(verdict.evidence_until, Some(EventTime::from_seconds(NOW - 3_600)));
+    assert_eq!(verdict.evidence_until, Some(EventTime::from_seconds(NOW - DELAY)));
     assert!(verdict.evidence.iter().any(|words| words.contains("declares")), "{verdict:#?}");
 }
 

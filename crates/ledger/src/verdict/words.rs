@@ -114,12 +114,9 @@ fn doubt(doubt: &Doubt, judge: &Judge, case: &Case, finding: &Finding, place: &P
 fn kms(judge: &Judge, case: &Case, place: &PlaceClaim) -> String {
     if let Some(answer) = &case.kms {
         let (asked, from) = (answer.asked_at, answer.tracked_from);
-        return match &answer.last {
-            Some(last) => {
-                let (at, operation) = (last.at, &last.operation);
-                format!(
-                    "KMS was asked at {asked} and remembers {operation} at {at} as the last use since {from}"
-                )
+        return match answer.last {
+            Some(at) => {
+                format!("KMS was asked at {asked} and remembers a use at {at} as the last since {from}")
             }
             None => format!("KMS was asked at {asked} and remembers no use since {from}"),
         };

@@ -104,7 +104,7 @@ impl RecordsDocument {
 /// The counters since the store was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusDocument {
-    /// Keys that exist.
+    /// Keys that exist; those that were deleted do not.
     pub keys: usize,
     /// ARNs that somebody tried, and that never showed to be keys.
     pub tried_keys: usize,

@@ -119,7 +119,7 @@ impl LiveView {
         // Those who commit do not wait while all keys are looked at.
         let totals = self.recent.read().totals();
         Ok(StatusDocument {
-            keys: self.ledger.len(),
+            keys: self.ledger.by_last_use().len(),
             tried_keys: self.ledger.tried_keys(),
             records: RecordsDocument::new(totals.tally, self.ledger.total_counts()),
             late_uncounted: totals.tally.late_uncounted,

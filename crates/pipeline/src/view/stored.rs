@@ -124,7 +124,7 @@ impl StoreView {
     pub fn status(&self) -> Result<StatusDocument, PipelineError> {
         let (messages, bytes) = self.reader.quarantine_size()?;
         Ok(StatusDocument {
-            keys: self.ledger.len(),
+            keys: self.ledger.by_last_use().len(),
             tried_keys: self.ledger.tried_keys(),
             records: RecordsDocument::new(self.totals.tally, self.ledger.total_counts()),
             late_uncounted: self.totals.tally.late_uncounted,
