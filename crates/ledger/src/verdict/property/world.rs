@@ -651,28 +651,14 @@ impl World {
             }
             Coming::Unread(mut unread, number) => {
                 unread.received = self.now();
-                let plant =
-                    if unread.key.is_some() { Plant::QuarantineOfKey } else { Plant::QuarantineOfPlace };
-                if self.plant != Some(plant) {
-                    self.tell(|coverage, _| coverage.add_unread(&unread));
-                }
                 self.quarantine[number] = Some(unread);
+                self.tell_quarantine();
             }
             Coming::Retried { number, key, at, operation } => {
                 // A message that was lost on its way is not there to be tried again.
                 if self.quarantine[number].take().is_some() {
                     self.apply(key, at, operation, false);
-                    let plant = self.plant;
-                    let left = self.quarantine.iter().flatten().filter(|unread| {
-                        let kind = if unread.key.is_some() {
-                            Plant::QuarantineOfKey
-                        } else {
-                            Plant::QuarantineOfPlace
-                        };
-                        plant != Some(kind)
-                    });
-                    let left: Vec<_> = left.cloned().collect();
-                    self.tell(|coverage, _| coverage.set_unread(left));
+                    self.tell_quarantine();
                 }
             }
             Coming::Answer(answer) => {
@@ -684,6 +670,16 @@ impl World {
                 });
             }
         }
+    }
+
+    /// What the quarantine holds is told anew whenever that changes.
+    fn tell_quarantine(&self) {
+        let is_told = |unread: &&Unread| {
+            let plant = if unread.key.is_some() { Plant::QuarantineOfKey } else { Plant::QuarantineOfPlace };
+            self.plant != Some(plant)
+        };
+        let held: Vec<Unread> = self.quarantine.iter().flatten().filter(is_told).cloned().collect();
+        self.tell(|coverage, _| coverage.set_unread(held));
     }
 
     /// A use becomes known.
