@@ -506,10 +506,12 @@ fn the_quarantine_holds_back_what_it_may_concern() {
     }
     coverage.set_unread([unread(None, None, None, Some(5 * QUARTER + 1))]);
     assert_eq!(coverage.proof(place(), at(7 * QUARTER), &declared).declared.len(), 2);
-    coverage.set_unread([unread(None, None, None, None)]);
-    let received = at(2 * QUARTER + 1);
-    let rest = [Span { from: received, until: at(4 * QUARTER) }];
-    assert_eq!(proof(&coverage, 4 * QUARTER).stream, rest, "all up to when it was received");
+    let behind = 6 * 3_600;
+    let received = at(2 * QUARTER).minus(behind);
+    coverage.set_unread([Unread { received, ..unread(None, None, None, None) }]);
+    let rest = [Span { from: received.plus(behind), until: at(4 * QUARTER) }];
+    let told = proof(&coverage, 4 * QUARTER).stream;
+    assert_eq!(told, rest, "all up to when it was received, if our clock was behind");
     coverage.set_unread([]);
     assert_eq!(coverage.proof(place(), at(7 * QUARTER), &declared), whole, "it was resolved");
 }
