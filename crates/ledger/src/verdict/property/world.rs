@@ -634,6 +634,17 @@ impl World {
         }
     }
 
+    /// What the quarantine holds, but for what a planted mistake ignores.
+    fn tell_quarantine(&mut self) {
+        let plant = self.plant;
+        let held = self.quarantine.iter().flatten().filter(|unread| {
+            let kind = if unread.key.is_some() { Plant::QuarantineOfKey } else { Plant::QuarantineOfPlace };
+            plant != Some(kind)
+        });
+        let held: Vec<_> = held.cloned().collect();
+        self.tell(|coverage, _| coverage.set_unread(held));
+    }
+
     fn take(&mut self, coming: Coming) {
         match coming {
             Coming::Use { key, at, operation } => self.apply(key, at, operation, false),
@@ -651,28 +662,14 @@ impl World {
             }
             Coming::Unread(mut unread, number) => {
                 unread.received = self.now();
-                let plant =
-                    if unread.key.is_some() { Plant::QuarantineOfKey } else { Plant::QuarantineOfPlace };
-                if self.plant != Some(plant) {
-                    self.tell(|coverage, _| coverage.add_unread(&unread));
-                }
                 self.quarantine[number] = Some(unread);
+                self.tell_quarantine();
             }
             Coming::Retried { number, key, at, operation } => {
                 // A message that was lost on its way is not there to be tried again.
                 if self.quarantine[number].take().is_some() {
                     self.apply(key, at, operation, false);
-                    let plant = self.plant;
-                    let left = self.quarantine.iter().flatten().filter(|unread| {
-                        let kind = if unread.key.is_some() {
-                            Plant::QuarantineOfKey
-                        } else {
-                            Plant::QuarantineOfPlace
-                        };
-                        plant != Some(kind)
-                    });
-                    let left: Vec<_> = left.cloned().collect();
-                    self.tell(|coverage, _| coverage.set_unread(left));
+                    self.tell_quarantine();
                 }
             }
             Coming::Answer(answer) => {
