@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use dormouse_aws::{AwsOptions, RoleOptions, load_config};
@@ -21,10 +21,11 @@ use dormouse_pipeline::{Pipeline, PipelineOptions};
 use dormouse_simulate::aws::{AwsDouble, AwsDoubleOptions};
 use dormouse_simulate::organisation::{Organisation, OrganisationOptions};
 use dormouse_store::{SqliteOptions, SqliteStore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::million::resident_bytes;
-use crate::paired::print_bounded;
+use crate::paired::{print_bounded, time};
 
 /// The arguments by which this program calls itself.
 pub(crate) const ORGANISATION: &str = "--show-organisation";
@@ -293,20 +294,21 @@ fn week() -> anyhow::Result<()> {
         ..InventoryOptions::default()
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?;
-    let began = Instant::now();
-    let counts = runtime.block_on(async {
-        let clock: Arc<dyn Clock> = Arc::new(TokioClock::at(NOW));
-        let reconciler = Reconciler::start(parts(cloud.clone(), MemoryJournal::default(), clock, options)?);
-        let week = Duration::from_secs(7 * 86_400);
-        tokio::time::sleep(week).await;
-        let before = cloud.counts();
-        tokio::time::sleep(week).await;
-        let after = cloud.counts();
-        reconciler.stop().await;
-        anyhow::Ok(difference(&after, &before))
-    })?;
-    let took = began.elapsed().as_secs_f64();
-    tell_costs(&counts, took);
+    let (took, counts) = time(|| {
+        runtime.block_on(async {
+            let clock: Arc<dyn Clock> = Arc::new(TokioClock::at(NOW));
+            let reconciler =
+                Reconciler::start(parts(cloud.clone(), MemoryJournal::default(), clock, options)?);
+            let week = Duration::from_secs(7 * 86_400);
+            tokio::time::sleep(week).await;
+            let before = cloud.counts();
+            tokio::time::sleep(week).await;
+            let after = cloud.counts();
+            reconciler.stop().await;
+            anyhow::Ok(difference(&after, &before))
+        })
+    });
+    tell_costs(&counts?, took.as_secs_f64());
     Ok(())
 }
 

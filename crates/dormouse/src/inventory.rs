@@ -89,6 +89,7 @@ fn options(config: &InventoryConfig) -> InventoryOptions {
         deadline: config.deadline,
         redescribe_every: config.describe_every,
         places_at_once: config.concurrency,
+        share_of_quotas: config.share_of_quotas,
         heartbeat_every: Some(config.heartbeat),
         usage: config.last_usage.then_some(usage),
         ..InventoryOptions::default()

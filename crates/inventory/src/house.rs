@@ -9,6 +9,7 @@ use dormouse_model::{
     Region,
 };
 use dormouse_pipeline::control::Stopped;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -47,6 +48,8 @@ pub(crate) struct House<C, J> {
     /// How often in a row nothing was heard of a Region.
     pub(crate) silent: DashMap<Region, Silence>,
     pub(crate) status: Mutex<Status>,
+    /// Tells who asks for last uses that a pass has ended.
+    pub(crate) pass_ended: Notify,
     pub(crate) stop: CancellationToken,
 }
 
@@ -93,6 +96,7 @@ impl<C: Cloud, J: Journal> House<C, J> {
             refused: DashMap::new(),
             silent: DashMap::new(),
             status: Mutex::default(),
+            pass_ended: Notify::new(),
             stop: CancellationToken::new(),
         }
     }

@@ -224,6 +224,7 @@ impl<C: Cloud, J: Journal> Passes<C, J> {
             status.last = Some(report.clone());
         }
         self.ended.send_replace(number);
+        self.house.pass_ended.notify_one();
         tracing::info!(
             pass = number,
             outcome = report.outcome.map_or("interrupted", PassOutcome::name),

@@ -103,6 +103,8 @@ pub(crate) async fn run<C: Cloud, J: Journal>(house: Arc<House<C, J>>) {
         tokio::select! {
             () = house.stop.cancelled() => return,
             () = sleep_until(round + ROUND) => {}
+            // It may have found keys of which nothing is known.
+            () = house.pass_ended.notified() => {}
         }
     }
 }

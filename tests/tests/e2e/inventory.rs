@@ -331,15 +331,27 @@ async fn a_key_that_is_deleted_leaves_the_live_ones_and_stays_in_history() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_five_hundred_keys_come_page_by_page() {
-    let estate =
-        Estate::found(still(1, &["eu-west-1"], 2_500), "accounts = \"local\"\nlast_usage = false").await;
+    // ListGrants, of which 100 a second are allowed, would take two minutes at a fifth of that.
+    let lines = "accounts = \"local\"\nlast_usage = false\nshare_of_quotas = 1.0";
+    let estate = Estate::found(still(1, &["eu-west-1"], 2_500), lines).await;
     let mut running = estate.run();
     let url = running.url().await;
     let (code, report) = reconcile(&url, &[]);
     assert_eq!(code, 0, "{report:#}");
     assert!(report["requests"]["kms:ListKeys"].as_u64() >= Some(3), "{report:#}");
     compare(&estate, &keys(&url));
+    assert!(running.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_state_of_a_key_is_told() {
+    let lines = "accounts = \"local\"\nlast_usage = false";
+    let estate = Estate::found(still(1, &["eu-west-1", "us-east-1"], 120), lines).await;
+    let mut running = estate.run();
+    let url = running.url().await;
+    assert_eq!(reconcile(&url, &[]).0, 0);
     let kinds = keys(&url);
+    compare(&estate, &kinds);
     for state in ["Disabled", "PendingDeletion", "PendingReplicaDeletion", "PendingImport", "Unavailable"] {
         assert!(kinds.values().any(|key| key["state"] == state), "no key is {state}");
     }
@@ -384,7 +396,9 @@ async fn a_fresh_start_has_proven_verdicts_by_the_word_of_kms() {
         let verdict = &told[arn]["verdict"];
         let kind = verdict["kind"].as_str().unwrap();
         *kinds.entry(kind.to_owned()).or_default() += 1;
-        if let Some(used) = key.used_before.filter(|used| now.seconds_since(*used) < 29 * 86_400) {
+        // KMS is up to an hour late.
+        let lately = 2 * 3_600..29 * 86_400;
+        if let Some(used) = key.used_before.filter(|used| lately.contains(&now.seconds_since(*used))) {
             assert_eq!(kind, "in_use", "{arn} was used at {used}: {verdict:#}");
             assert_eq!(told[arn]["last_use"]["source"], "kms");
         }
@@ -424,18 +438,18 @@ async fn heartbeats_that_come_back_prove_that_events_arrive() {
     })
     .await;
 
-    // Somebody stops the trail: blind at once, and it is said who did it.
+    // Somebody disables the rule: blind at once, and it is said who did it.
     drop(bridge);
     estate.organisation.take_records();
     let record = json!({
-        "eventVersion": "1.08", "eventSource": "cloudtrail.amazonaws.com", "eventName": "StopLogging",
+        "eventVersion": "1.08", "eventSource": "events.amazonaws.com", "eventName": "DisableRule",
         "eventTime": estate.clock.now_seconds().plus(1).to_string(), "awsRegion": "eu-west-1",
         "eventID": "0a0a0a0a-0b0b-4c0c-8d0d-0e0e0e0e0e0e", "eventType": "AwsApiCall",
-        "recipientAccountId": account.to_string(), "requestParameters": { "name": "org-trail" },
+        "recipientAccountId": account.to_string(), "requestParameters": { "name": "dormouse" },
         "userIdentity": { "type": "IAMUser", "arn": format!("arn:aws:iam::{account}:user/mallory") }
     });
     estate.send(&json!({
-        "version": "0", "id": "1", "detail-type": "AWS API Call via CloudTrail", "source": "aws.cloudtrail",
+        "version": "0", "id": "1", "detail-type": "AWS API Call via CloudTrail", "source": "aws.events",
         "account": account.to_string(), "time": record["eventTime"], "region": "eu-west-1", "resources": [],
         "detail": record
     }).to_string());
@@ -445,7 +459,7 @@ async fn heartbeats_that_come_back_prove_that_events_arrive() {
     })
     .await;
     let why = blind["why"].as_str().unwrap();
-    assert!(why.contains("StopLogging") && why.contains("mallory"), "{why}");
+    assert!(why.contains("DisableRule") && why.contains("mallory"), "{why}");
     assert!(coverage("us-east-1")["blind"].is_null());
     let shown = finish(&mut dormouse(&["accounts", "--url", &url])).stdout;
     assert!(shown.contains("is blind since") && shown.contains("mallory"), "{shown}");

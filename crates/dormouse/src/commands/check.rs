@@ -25,12 +25,11 @@ pub(crate) fn check(config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
     if config.sources.is_empty() {
         say("source    none: nothing is received")?;
     }
-    match &config.inventory {
-        Some(asked) => say(&format!("inventory {}", inventory(asked)))?,
-        None => {
-            say("inventory none: AWS is asked nothing, and only declared spans and digests can prove disuse")?
-        }
-    }
+    let asked = config.inventory.as_ref().map_or_else(
+        || "none: AWS is asked nothing, and only declared spans and digests can prove disuse".to_owned(),
+        inventory,
+    );
+    say(&format!("inventory {asked}"))?;
     say(&format!("in use    {}", table.in_use_names().join(", ")))?;
     say(&format!("idle      after {}", in_days(config.verdicts.idle_after)))?;
     let thresholds = config.verdicts.thresholds()?;

@@ -1,10 +1,11 @@
 //! `dormouse reconcile`: the instance asks AWS now which keys there are.
 
 use std::process::ExitCode;
-use std::thread::sleep;
 use std::time::Duration;
 
 use dormouse_inventory::{PassOutcome, PassReport, Scope};
+
+use tokio::time::sleep;
 
 use crate::ask;
 use crate::cli::{Cli, ReconcileArgs, TableOrJson};
@@ -24,6 +25,7 @@ pub(crate) fn reconcile(args: &ReconcileArgs, cli: &Cli, screen: Screen) -> anyh
         show::say(&format!("pass {pass} was asked for; `dormouse accounts` shows what is known meanwhile"))?;
         return Ok(ExitCode::SUCCESS);
     }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let mut progress = show::reconcile::Progress::new();
     let report = loop {
         let status = instance.reconcile()?;
@@ -34,7 +36,7 @@ pub(crate) fn reconcile(args: &ReconcileArgs, cli: &Cli, screen: Screen) -> anyh
         if let Some(running) = status.running {
             progress.show(&running);
         }
-        sleep(LOOK_EVERY);
+        runtime.block_on(async { sleep(LOOK_EVERY).await });
     };
     progress.end();
     match args.output {

@@ -75,6 +75,9 @@ pub(crate) struct InventoryConfig {
     /// How many accounts and Regions are asked at once.
     #[serde(default = "default_concurrency")]
     pub(crate) concurrency: usize,
+    /// The share of KMS's quotas that is used at most.
+    #[serde(default = "default_share")]
+    pub(crate) share_of_quotas: f64,
     /// Where STS and Organizations are asked; by default the environment's Region.
     #[serde(default)]
     pub(crate) region: Option<String>,
@@ -194,6 +197,10 @@ fn default_concurrency() -> usize {
     16
 }
 
+fn default_share() -> f64 {
+    0.2
+}
+
 impl InventoryConfig {
     /// The defaults, for all accounts of the organisation.
     pub(crate) fn of_organisation(regions: Vec<Region>) -> Self {
@@ -216,6 +223,7 @@ impl InventoryConfig {
             last_usage_every: default_slow(),
             heartbeat: default_heartbeat(),
             concurrency: default_concurrency(),
+            share_of_quotas: default_share(),
             region: None,
             endpoint_url: None,
         }
@@ -246,6 +254,9 @@ impl InventoryConfig {
             if value < least {
                 bail!("{name}: at least {:?}", humantime::format_duration(least).to_string());
             }
+        }
+        if !(0.001..=1.0).contains(&self.share_of_quotas) {
+            bail!("share_of_quotas: 0.001 to 1.0; the default is {}", default_share());
         }
         if !(1..=MOST_CONCURRENCY).contains(&self.concurrency) {
             bail!("concurrency: 1 to {MOST_CONCURRENCY}; the default is {}", default_concurrency());
@@ -339,6 +350,7 @@ mod tests {
             ("interval = \"1s\"", "interval: at least \"1m\""),
             ("heartbeat = \"1s\"", "heartbeat"),
             ("concurrency = 0", "1 to 256"),
+            ("share_of_quotas = 1.5", "0.001 to 1.0"),
             ("organizational_units = [\"ou-1\"]", "only with accounts = \"org\""),
             ("account_tags = { env = \"prod\" }", "only with accounts = \"org\""),
             (

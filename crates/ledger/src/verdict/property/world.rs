@@ -634,6 +634,17 @@ impl World {
         }
     }
 
+    /// What the quarantine holds, but for what a planted mistake ignores.
+    fn tell_quarantine(&mut self) {
+        let plant = self.plant;
+        let held = self.quarantine.iter().flatten().filter(|unread| {
+            let kind = if unread.key.is_some() { Plant::QuarantineOfKey } else { Plant::QuarantineOfPlace };
+            plant != Some(kind)
+        });
+        let held: Vec<_> = held.cloned().collect();
+        self.tell(|coverage, _| coverage.set_unread(held));
+    }
+
     fn take(&mut self, coming: Coming) {
         match coming {
             Coming::Use { key, at, operation } => self.apply(key, at, operation, false),
