@@ -683,16 +683,6 @@ impl World {
         }
     }
 
-    /// What the quarantine holds is told anew whenever that changes.
-    fn tell_quarantine(&self) {
-        let is_told = |unread: &&Unread| {
-            let plant = if unread.key.is_some() { Plant::QuarantineOfKey } else { Plant::QuarantineOfPlace };
-            self.plant != Some(plant)
-        };
-        let held: Vec<Unread> = self.quarantine.iter().flatten().filter(is_told).cloned().collect();
-        self.tell(|coverage, _| coverage.set_unread(held));
-    }
-
     /// A use becomes known.
     fn apply(&mut self, number: usize, time: u32, operation: &'static str, from_history: bool) {
         let key = &mut self.keys[number];
