@@ -44,6 +44,9 @@ pub struct SourceMark {
     pub dead_letters: DeadLetters,
     /// Something was lost for certain, and why; e.g. the stream was made anew.
     pub lost: Option<Lost>,
+    /// Which queue or stream this is said of: the same name may be given to another one.
+    #[serde(default)]
+    pub of: Option<Box<str>>,
 }
 
 /// What is known of a dead-letter queue.

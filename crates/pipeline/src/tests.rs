@@ -8,7 +8,7 @@ use std::time::Duration;
 use dormouse_cloudtrail::Outcome;
 use dormouse_cloudtrail::{Decoder, Limits};
 use dormouse_ledger::query::KeyQuery;
-use dormouse_ledger::{CellHistory, Counts, DayCounts, KeyHistory, Rules, Span};
+use dormouse_ledger::{CellHistory, Counts, CoverageOptions, DayCounts, KeyHistory, Rules, Span};
 use dormouse_model::{
     Cell, Checkpoint, Clock, EventTime, ManualClock, OperationTable, Place, ShardPosition, SourceMark,
 };
@@ -196,7 +196,7 @@ fn acked(diary: &[Happened]) -> Vec<u64> {
 }
 
 fn uses(path: &Path) -> u64 {
-    let view = read_store(path).unwrap();
+    let view = read_store(path, CoverageOptions::default()).unwrap();
     let key = KEY.parse().unwrap();
     view.ledger.with(key, |state| view.ledger.counts_of(key, state).uses).unwrap_or(0)
 }
@@ -398,7 +398,7 @@ async fn what_is_told_live_is_what_the_store_tells_before_and_after_a_fold() {
             house.submit(batch).await;
         }
         house.until("all settled", |diary| acked(diary).len() == 2_000).await;
-        let (live, stored) = (&house.view, read_store(&path).unwrap());
+        let (live, stored) = (&house.view, read_store(&path, CoverageOptions::default()).unwrap());
         let judge = live.judge();
         let query = KeyQuery::default();
         let selection = live.select(&query);
@@ -564,7 +564,7 @@ async fn history_replaces_what_the_stream_counted_of_its_day_and_never_adds() {
     assert_eq!(counted(&house).0, 59);
     house.stop().await;
     assert_eq!(uses(&path), 59);
-    let accounts = read_store(&path).unwrap().accounts(&[], now());
+    let accounts = read_store(&path, CoverageOptions::default()).unwrap().accounts(&[], now());
     assert_eq!(accounts.accounts[0].regions[0].history.days[0].from, "2026-11-22");
 }
 

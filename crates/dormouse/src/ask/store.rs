@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use dormouse_cloudtrail::{Decoder, Limits};
-use dormouse_ledger::Judge;
 use dormouse_ledger::query::{Selection, select};
+use dormouse_ledger::{CoverageOptions, Judge};
 use dormouse_model::{AccountId, Clock, KeyArn, Region, WallClock};
 use dormouse_pipeline::view::{AccountsDocument, KeyDetails, KeysPage};
 use dormouse_pipeline::{
@@ -35,7 +35,11 @@ impl StoreFile {
 
     fn view(&self) -> anyhow::Result<&StoreView> {
         if self.view.get().is_none() {
-            let view = read_store(&self.path)?;
+            let options = CoverageOptions {
+                operations: self.config.operation_table()?,
+                ..self.config.coverage.options()
+            };
+            let view = read_store(&self.path, options)?;
             return Ok(self.view.get_or_init(|| view));
         }
         self.view.get().ok_or_else(|| anyhow::anyhow!("the store was not read"))

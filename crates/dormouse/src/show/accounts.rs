@@ -11,8 +11,9 @@ use super::screen::{Paint, Screen};
 use super::sheet::{Cell, Column, Sheet};
 use super::words::{ago, count, counted, date, size, span};
 
-const COLUMNS: [Column; 13] = [
+const COLUMNS: [Column; 14] = [
     Column::new("ACCOUNT"),
+    Column::new("NAME").rank(5).least(8),
     Column::new("REGION"),
     Column::new("KEYS").rank(1).number(),
     Column::new("LISTED").rank(4),
@@ -100,11 +101,12 @@ fn in_words(trouble: &Trouble) -> String {
 fn sheet(known: &AccountsDocument, now: EventTime) -> Sheet {
     let mut sheet = Sheet::new(&COLUMNS);
     for AccountDocument { account, inventory, regions } in &known.accounts {
+        let called = inventory.as_ref().and_then(|known| known.name.as_deref()).unwrap_or_default();
+        let called = || [Cell::new(&account.to_string(), Paint::Bold), Cell::from(called)];
         if regions.is_empty() {
             let state = inventory.as_ref().and_then(|known| known.state.as_deref()).unwrap_or("unread");
-            let name = [Cell::new(&account.to_string(), Paint::Bold), Cell::new("-", Paint::Dim)];
-            let state = [Cell::default(), Cell::new(state, Paint::Warning)];
-            sheet.add(name.into_iter().chain(state).chain(<[Cell; 9]>::default()));
+            let state = [Cell::new("-", Paint::Dim), Cell::default(), Cell::new(state, Paint::Warning)];
+            sheet.add(called().into_iter().chain(state).chain(<[Cell; 9]>::default()));
         }
         for region in regions {
             // What history says stands once, beside the first source.
@@ -113,12 +115,12 @@ fn sheet(known: &AccountsDocument, now: EventTime) -> Sheet {
                 several => several.iter().map(Some).collect(),
             };
             for (place, received) in sources.into_iter().enumerate() {
-                let name = [Cell::new(&account.to_string(), Paint::Bold), Cell::from(region.region.name())];
                 let history = if place == 0 { history(region) } else { <[Cell; 3]>::default() };
                 let asked = if place == 0 { asked(region, now) } else { <[Cell; 3]>::default() };
                 let [source, last, spans, holes, records] = of_source(received, now);
                 let cells = [source, last, spans, holes].into_iter().chain(history).chain([records]);
-                sheet.add(name.into_iter().chain(asked).chain(cells));
+                let place = called().into_iter().chain([Cell::from(region.region.name())]);
+                sheet.add(place.chain(asked).chain(cells));
             }
         }
     }
@@ -280,7 +282,7 @@ mod tests {
         let words = |line: usize| lines[line].split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(
             words(0),
-            "ACCOUNT REGION KEYS LISTED HEARTBEAT SOURCE LAST EVENT RECEIVED HOLES HISTORY PROVEN BY RECORDS"
+            "ACCOUNT NAME REGION KEYS LISTED HEARTBEAT SOURCE LAST EVENT RECEIVED HOLES HISTORY PROVEN BY RECORDS"
         );
         assert_eq!(
             words(1),

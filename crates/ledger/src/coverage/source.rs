@@ -76,6 +76,11 @@ impl SourceCoverage {
             }
             _ => {}
         }
+        if let (Some(before), Some(now)) = (&self.last.of, &mark.of)
+            && before != now
+        {
+            self.add_hole(complete, mark.at, "the source was pointed at another queue or stream");
+        }
         self.until = self.until.max(mark.caught_up);
         let retention_seconds = mark.retention_seconds.or(self.last.retention_seconds);
         // While the dead-letter queue cannot be read for a moment, what it held before stays the measure.
@@ -87,7 +92,8 @@ impl SourceCoverage {
             }
             (_, now) => now,
         };
-        self.last = SourceMark { retention_seconds, dead_letters, lost: None, ..mark.clone() };
+        let of = mark.of.clone().or(self.last.of.take());
+        self.last = SourceMark { retention_seconds, dead_letters, lost: None, of, ..mark.clone() };
     }
 
     pub(super) fn add_hole(&mut self, from: EventTime, until: EventTime, reason: &str) {

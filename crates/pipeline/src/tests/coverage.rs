@@ -113,7 +113,7 @@ async fn what_heartbeats_prove_is_the_same_live_after_a_crash_and_in_the_file() 
         assert_eq!(coverage.spans, []);
         let kept = house.view.quarantine(0, 10).unwrap();
         assert_eq!(kept.len(), 1);
-        let in_the_file = read_store(&path).unwrap().accounts(&[], now());
+        let in_the_file = read_store(&path, CoverageOptions::default()).unwrap().accounts(&[], now());
         assert_eq!(in_the_file, live);
         house.crash().await;
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use dormouse_ledger::query::{KeyQuery, select};
 use dormouse_ledger::{
-    Bounds, Coverage, Declared, Delta, Evidence, Inventory, Judge, KeyDocument, KeyState, Ledger, Rules,
-    Source,
+    Bounds, Coverage, CoverageOptions, Declared, Delta, Evidence, Inventory, Judge, KeyDocument, KeyState,
+    Ledger, Rules, Source,
 };
 use dormouse_model::{EventTime, KeyArn};
 use dormouse_store::{Reader, StoredQuarantined, Totals};
@@ -36,8 +36,8 @@ pub struct StoreView {
     tail: Delta,
 }
 
-/// Reads the store at `path` without writing to it.
-pub fn read_store(path: &Path) -> Result<StoreView, PipelineError> {
+/// Reads the store at `path` without writing to it. `options` are those of whoever writes it: they decide what is blind.
+pub fn read_store(path: &Path, options: CoverageOptions) -> Result<StoreView, PipelineError> {
     let reader = Reader::open(path)?;
     let loaded = reader.rest()?;
     // No bound here: what is stored is bounded already, and a view takes nothing new.
@@ -52,7 +52,7 @@ pub fn read_store(path: &Path) -> Result<StoreView, PipelineError> {
     }
     let mut totals = loaded.totals;
     let mut tail = Delta::default();
-    let mut coverage = Coverage::restore(loaded.coverage);
+    let mut coverage = Coverage::restore(loaded.coverage).with_options(options);
     let mut inventory = Inventory::restore(loaded.inventory);
     let mut checkpoints = Checkpoints::restore(loaded.checkpoints);
     let mut outcome = Ok(());

@@ -284,6 +284,8 @@ impl<S: Stream, I: Intake> Coordinator<S, I> {
             retention_seconds: self.seen.retention_seconds,
             dead_letters: DeadLetters::None,
             lost,
+            // Another life of the same stream is told as lost.
+            of: lineage.life().rsplit_once('@').map(|(arn, _)| arn.into()),
         };
         self.intake.note(&self.shared.name, mark);
     }

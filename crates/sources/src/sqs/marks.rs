@@ -118,6 +118,7 @@ impl<Q: Queue, I: Intake> Marker<Q, I> {
             retention_seconds: self.facts.as_ref().and_then(|facts| facts.retention_seconds),
             dead_letters: self.dead_letters,
             lost: None,
+            of: Some(self.shared.url.clone()),
         };
         self.intake.note(&self.shared.name, mark);
     }

@@ -190,6 +190,7 @@ const fn advice(_work: Work, class: ErrorClass) -> &'static str {
 #[derive(Debug)]
 pub(crate) struct Shared<Q> {
     pub(crate) name: Arc<str>,
+    pub(crate) url: Box<str>,
     pub(crate) visibility: Duration,
     pub(crate) max_pollers: usize,
     pub(crate) queue: Q,
@@ -239,6 +240,7 @@ impl<Q: Queue> Parts<Q> {
         let acks = Acks { tracker: Arc::clone(&tracker), stats: Arc::clone(&stats), acked: sender };
         let shared = Shared {
             name: Arc::clone(&options.name),
+            url: options.queue_url.as_str().into(),
             visibility: options.visibility_timeout,
             max_pollers: options.max_pollers,
             queue,

@@ -24,6 +24,7 @@ fn mark(seconds: u32, dead: u64) -> SourceMark {
         retention_seconds: Some(u64::from(4 * DAY)),
         dead_letters: DeadLetters::Messages(dead),
         lost: None,
+        of: Some("https://queue/one".into()),
     }
 }
 
@@ -54,6 +55,15 @@ fn a_downtime_within_the_retention_leaves_no_hole_and_a_longer_one_does() {
     assert_eq!(received(&coverage), [(100, 200 + 3 * DAY)]);
     coverage.note_mark("bus", &mark(200 + 8 * DAY, 0));
     assert_eq!(received(&coverage), [(100, 200 + 3 * DAY), (200 + 4 * DAY, 200 + 8 * DAY)]);
+}
+
+#[test]
+fn another_queue_of_the_same_name_leaves_a_hole() {
+    let mut coverage = started();
+    let other = SourceMark { of: Some("https://queue/two".into()), ..mark(260, 0) };
+    coverage.note_mark("bus", &other);
+    coverage.note_mark("bus", &SourceMark { of: other.of, ..mark(320, 0) });
+    assert_eq!(received(&coverage), [(100, 200), (260, 320)]);
 }
 
 #[test]

@@ -735,6 +735,7 @@ impl World {
             retention_seconds: Some(u64::from(96 * HOUR)),
             dead_letters: DeadLetters::Messages(0),
             lost: told,
+            of: None,
         };
         self.tell(|coverage, _| {
             coverage.note_mark("bus", &mark);
