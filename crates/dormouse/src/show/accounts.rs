@@ -13,19 +13,19 @@ use super::words::{ago, count, counted, date, size, span};
 
 const COLUMNS: [Column; 14] = [
     Column::new("ACCOUNT"),
-    Column::new("NAME").rank(5).least(8),
+    Column::new("NAME").rank(7).least(8),
     Column::new("REGION"),
     Column::new("KEYS").rank(1).number(),
-    Column::new("LISTED").rank(4),
-    Column::new("HEARTBEAT").rank(1),
-    Column::new("SOURCE").rank(6).least(8),
-    Column::new("LAST EVENT").rank(3),
-    Column::new("RECEIVED").rank(2),
-    Column::new("HOLES").rank(5).number(),
-    Column::new("HISTORY").rank(8).number(),
-    Column::new("PROVEN").rank(7).number(),
-    Column::new("BY").rank(9),
-    Column::new("RECORDS").rank(10).number(),
+    Column::new("LISTED").rank(5),
+    Column::new("HEARTBEAT").rank(2),
+    Column::new("SOURCE").rank(8).least(8),
+    Column::new("LAST EVENT").rank(4),
+    Column::new("RECEIVED").rank(3),
+    Column::new("HOLES").rank(6).number(),
+    Column::new("HISTORY").rank(10).number(),
+    Column::new("PROVEN").rank(9).number(),
+    Column::new("BY").rank(11),
+    Column::new("RECORDS").rank(12).number(),
 ];
 
 /// A source that was complete so many seconds ago is complete as of now: it says so once a minute.
