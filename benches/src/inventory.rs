@@ -14,7 +14,7 @@ use dormouse_cloudtrail::{Decoder, Limits};
 use dormouse_inventory::memory::{MemoryCloud, MemoryKey, TokioClock};
 use dormouse_inventory::{
     Accounts, ByAge, Cloud, InventoryOptions, Journal, MemoryJournal, Metrics, OrganizationFilter, Parts,
-    PassOutcome, PassReport, Reconciler, Regions, Scope, SdkCloud,
+    PassOutcome, PassReport, Reconciler, Regions, Scope, SdkCloud, UsageOptions,
 };
 use dormouse_model::{AccountId, Clock, EventTime, KeyArn, OperationTable, Region, WallClock};
 use dormouse_pipeline::{Pipeline, PipelineOptions};
@@ -204,7 +204,7 @@ fn memory() -> anyhow::Result<()> {
     };
     print_bounded("memory over idle at 1,000 accounts × 20", extra, "MiB", 200.0);
     println!(
-        "{:<42} {idle:>12.1} MiB idle; two passes and heartbeats over {places} places in {seconds:.0} s",
+        "{:<42} {idle:>12.1} MiB idle; two passes, last uses and heartbeats over {places} places in {seconds:.0} s",
         ""
     );
     Ok(())
@@ -248,6 +248,8 @@ pub(crate) fn measure(endpoint: &str) -> anyhow::Result<()> {
         let sdk = load_config(&aws).await?;
         let mut options = of_organisation(&REGIONS)?;
         (options.share_of_quotas, options.places_at_once) = (1.0, 64);
+        (options.heartbeat_every, options.usage) =
+            (Some(Duration::from_secs(60)), Some(UsageOptions::default()));
         let metrics = Arc::new(Metrics::new()?);
         let counter = Arc::<Metrics>::clone(&metrics);
         let cloud = SdkCloud::new(&sdk, RoleOptions::default(), counter)?;

@@ -55,15 +55,18 @@ struct ByThreshold {
 impl Candidates for ByThreshold {
     fn unused_from(&self, key: KeyArn, state: &KeyState<Rank>) -> Option<EventTime> {
         let registers = state.registers();
+        let usage = registers.and_then(Registers::facts).and_then(|facts| facts.usage.as_ref());
         let begin = state.last_used().or_else(|| registers.and_then(Registers::created))?;
+        // KMS proves nothing from before it kept track.
+        let begin = begin.max(usage.map(|usage| usage.said.tracked_from).unwrap_or_default());
         Some(begin.plus(self.thresholds.of(key, registers, self.ledger.aliases()).seconds))
     }
 }
 
 /// The role that is assumed first, by its ARN.
 fn hub(arn: &str) -> anyhow::Result<HubRole> {
-    let account = arn.split(':').nth(4).and_then(|account| account.parse().ok());
-    let account = account.with_context(|| format!("[inventory] via_role: {arn:?} names no account"))?;
+    let account = config::hub_account(arn)
+        .with_context(|| format!("[inventory] via_role: {arn:?} names no account"))?;
     Ok(HubRole { arn: arn.to_owned(), account, external_id: None })
 }
 

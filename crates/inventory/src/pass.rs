@@ -82,6 +82,11 @@ impl Pass {
         self.denied.insert(account)
     }
 
+    /// Whether the account's role could not be assumed in this pass.
+    pub(crate) fn is_denied(&self, account: AccountId) -> bool {
+        self.denied.contains(&account)
+    }
+
     pub(crate) fn note_answers(&self, answers: usize) {
         self.report_mut().answers += u64::try_from(answers).unwrap_or(u64::MAX);
     }
@@ -277,6 +282,10 @@ async fn read_places<C: Cloud, J: Journal>(
     let is_done = places.left + places.incomplete + places.failed == 0;
     house.metrics.note_due(due);
     let list_is_new = house.status().accounts_failed.is_none();
+    if report.places.total == 0 {
+        tracing::warn!("no account and Region fits what is to be read: nothing was asked");
+        return Ok(PassOutcome::Failed);
+    }
     Ok(if is_done && list_is_new { PassOutcome::Done } else { PassOutcome::Incomplete })
 }
 

@@ -198,7 +198,7 @@ impl<C: Cloud, J: Journal> Visit<'_, C, J> {
         Ok(())
     }
 
-    /// The whole list of keys; each page is a heartbeat, too.
+    /// The whole list of keys; its first page is a heartbeat, too.
     async fn list_keys(&mut self) -> Result<HashSet<KeyArn>, Miss> {
         let mut listed = HashSet::new();
         let mut from: Option<String> = None;
@@ -213,7 +213,10 @@ impl<C: Cloud, J: Journal> Visit<'_, C, J> {
                 }
             };
             self.house.note_beat(self.place, true);
-            self.answers.extend(House::<C, J>::beat(self.place, &asked));
+            if first.is_none() {
+                // One page proves as much as all of them.
+                self.answers.extend(House::<C, J>::beat(self.place, &asked));
+            }
             let asked_at = *first.get_or_insert(asked.at);
             let Page { items, next } = asked.said;
             listed.extend(items);
@@ -313,8 +316,15 @@ impl<C: Cloud, J: Journal> Visit<'_, C, J> {
         let ledger = self.house.journal.ledger();
         let mut due = Vec::new();
         let is_listed = |key: &KeyArn| listed.is_none_or(|listed| listed.contains(key));
+        // A replica that was deleted and made again has the name that it had.
+        let is_back = |key: KeyArn, state: &KeyState<Rank>| {
+            let state = state.registers().and_then(Registers::state);
+            key.is_multi_region() && listed.is_some() && state == Some(LifecycleState::Deleted)
+        };
         for &key in &self.known {
-            let why = if is_listed(&key) {
+            let why = if is_listed(&key) && ledger.with(key, |state| is_back(key, state)) == Some(true) {
+                Some(Why::Changed)
+            } else if is_listed(&key) {
                 ledger.with(key, |state| due::why(key, state, now, every)).flatten()
             } else {
                 ledger.with(key, |state| is_missing(state, now)).unwrap_or(false).then_some(Why::Missing)
@@ -434,7 +444,14 @@ impl<C: Cloud, J: Journal> Visit<'_, C, J> {
     }
 
     async fn flush(&mut self) -> Result<(), Stopped> {
-        let answers = std::mem::take(&mut self.answers);
+        let mut answers = std::mem::take(&mut self.answers);
+        if self.pass.is_denied(self.place.account) {
+            // Another Region of the account, read beside this one, found the credentials of old times no longer good.
+            let is_assumed = |answer: &Answer| {
+                matches!(answer, Answer::Account(AccountAnswer { said: AccountSaid::Assumed, .. }))
+            };
+            answers.retain(|answer| !is_assumed(answer));
+        }
         self.pass.note_answers(answers.len());
         self.house.submit(answers).await
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use dormouse_model::Clock;
+use dormouse_model::{AccountId, Clock};
 use dormouse_pipeline::control::Stopped;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
@@ -194,11 +194,25 @@ impl<C: Cloud, J: Journal> Passes<C, J> {
             if scope.is_all() {
                 next = Instant::now() + jittered(self.house.options.interval);
             }
+            if !scheduled {
+                self.forgive(&scope);
+            }
             if self.pass(number, scope).await.is_err() {
                 // The pipeline has stopped: there is nowhere to put an answer.
                 self.house.stop.cancel();
                 return;
             }
+        }
+    }
+
+    /// Whoever asks has perhaps mended what was refused: it is tried again at once.
+    fn forgive(&self, scope: &Scope) {
+        let refused: Vec<AccountId> = self.house.journal.look(|inventory| {
+            let accounts = inventory.accounts().filter(|(_, known)| known.trouble.is_some());
+            accounts.map(|(account, _)| account).filter(|account| scope.has_account(*account)).collect()
+        });
+        for account in refused {
+            self.house.cloud.leave(account);
         }
     }
 

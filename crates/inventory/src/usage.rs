@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dormouse_aws::ErrorClass;
-use dormouse_ledger::{KeyState, Rank, Registers};
+use dormouse_ledger::{KMS_LAG, KeyState, Rank, Registers};
 use dormouse_model::{
     Answer, EventTime, KeyAnswer, KeyArn, KeySaid, LifecycleState, Place, PlaceAnswer, PlaceSaid,
     UsageWitness,
@@ -28,8 +28,9 @@ use crate::operation::Operation;
 
 /// How often it is reckoned which keys are due, and so for how long one place is asked at a stretch.
 const ROUND: Duration = Duration::from_secs(60);
-/// KMS may know of a use an hour late; whoever asks later than that has asked about the moment.
-const LATE: u32 = 3_600;
+/// KMS may know of a use an hour late; whoever asks later than that has asked about the moment. Some minutes more than
+/// those who judge allow it.
+const LATE: u32 = KMS_LAG + 300;
 /// A key is asked about so long before it would be called idle, so that a use that only KMS saw is known in time.
 const AHEAD: u32 = 86_400;
 /// So many keys must be refused before it is the place that refuses.
@@ -275,7 +276,8 @@ async fn ask_place<C: Cloud, J: Journal>(
             rest = Some(ROUND * 2);
             break;
         }
-        if miss.failure.is_unsupported() {
+        // Where it was ever answered, it is this key that cannot be asked about.
+        if miss.failure.is_unsupported() && witness != UsageWitness::Available {
             if witness != UsageWitness::Absent {
                 answers.push(witnessed(place, miss.at, UsageWitness::Absent));
             }

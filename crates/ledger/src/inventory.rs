@@ -114,10 +114,7 @@ impl Inventory {
             AccountSaid::Left => known.left = known.left.or(Some(at)),
             AccountSaid::Assumed => {
                 known.assumed_at = known.assumed_at.max(Some(at));
-                // Regions of an account are read side by side: within one second the failure counts.
-                if known.trouble.as_ref().is_some_and(|trouble| trouble.last.at < at) {
-                    known.trouble = None;
-                }
+                known.trouble = None;
             }
             AccountSaid::Failed(failure) => Trouble::note(&mut known.trouble, failure),
         }

@@ -89,6 +89,8 @@ pub struct Registers {
     overflow: bool,
     /// The time of the latest event that altered the key.
     changed: Option<EventTime>,
+    /// When KMS last described a multi-Region key that was there: a replica that is made again has the old name.
+    described: Option<EventTime>,
     /// What KMS said beyond that.
     facts: Option<Box<Facts>>,
 }
@@ -169,6 +171,9 @@ impl Registers {
     fn describe(&mut self, at: EventTime, id: &EventId, described: &Described) {
         self.created = earliest(self.created, Some(described.created));
         merge_into(&mut self.manager, Some(Register::new(at, id.clone(), described.manager.clone())));
+        if described.multi_region.is_some() {
+            self.described = self.described.max(Some(at));
+        }
         self.merge_state(Some(Register::new(at, id.clone(), described.state)));
         if let Some(date) = described.deletion_date {
             merge_into(&mut self.deletion_date, Some(Register::new(at, id.clone(), date)));
@@ -201,6 +206,7 @@ impl Registers {
     pub fn merge(&mut self, other: Self) {
         self.created = earliest(self.created, other.created);
         self.rotated = self.rotated.max(other.rotated);
+        self.described = self.described.max(other.described);
         merge_into(&mut self.manager, other.manager);
         self.merge_state(other.state);
         merge_into(&mut self.deletion_date, other.deletion_date);
@@ -219,10 +225,13 @@ impl Registers {
         }
     }
 
-    /// Deleted is final: it beats every other state, whenever either was written.
+    /// Deleted is final: it beats every other state, whenever either was written; but for a replica that KMS described
+    /// later.
     fn merge_state(&mut self, other: Option<Register<LifecycleState>>) {
         let is_deleted = |register: &Option<Register<LifecycleState>>| {
-            register.as_ref().is_some_and(|register| register.value == LifecycleState::Deleted)
+            register.as_ref().is_some_and(|register| {
+                register.value == LifecycleState::Deleted && self.described <= Some(register.at)
+            })
         };
         match (is_deleted(&self.state), is_deleted(&other)) {
             (true, false) => {}

@@ -136,7 +136,10 @@ fn assert_within_budgets(double: &AwsDouble) {
         // GetKeyLastUsage has a pace of its own: 4 of 5.
         let most = if kind.operation == "GetKeyLastUsage" { 4 } else { u64::from(quota) / 5 };
         // Requests that were spaced by the clock here may arrive a little closer there.
-        assert!(peak <= most + most / 10 + 1, "{kind:?}: {peak} in a second, {most} are allowed");
+        assert!(
+            peak <= most + most / 10 + 1 && peak <= u64::from(quota),
+            "{kind:?}: {peak} of {most} in a second"
+        );
     }
     assert!(double.throttled().is_empty(), "{:?}", double.throttled());
 }
@@ -245,13 +248,18 @@ async fn what_fails_is_told_and_nothing_is_reported_gone_by_it() {
     assert_eq!(place(&known, others[0], "eu-central-1")["stale"], Value::Null);
     assert!(account(&known, leaving)["inventory"]["left"].is_string());
     let shown = finish(&mut dormouse(&["accounts", "--url", &url])).stdout;
-    for account in denied.iter().chain([&leaving, &others[0]]) {
-        assert!(
-            shown.lines().any(|line| line.starts_with(&account.to_string()) && line.contains(':')
-                || line.contains("no longer watched")),
-            "{account} is not told:\n{shown}"
-        );
+    for account in denied.iter().chain([&leaving, &others[0], &paged]) {
+        let account = account.to_string();
+        let tells =
+            |line: &str| line.contains(" fails since ") || line.contains(" is no longer watched since ");
+        let is_told = shown.lines().any(|line| line.starts_with(&account) && tells(line));
+        assert!(is_told, "{account} is not told:\n{shown}");
     }
+    let told = place(&known, paged, "eu-west-1");
+    assert!(
+        told["inventory"]["troubles"]["ListAliases"].is_object() && told["stale"].is_string(),
+        "{told:#}"
+    );
     let metrics = dormouse_tests::http::get(&format!("{url}/metrics")).await.unwrap().body;
     assert!(metrics.contains("dormouse_aws_requests_total{") && metrics.contains("denied"), "{metrics}");
     let after = keys(&url);
@@ -500,7 +508,9 @@ async fn a_pass_that_was_interrupted_is_taken_up_again() {
     let (code, report) = reconcile(&url, &[]);
     assert_eq!(code, 0, "{report:#}");
     let again = described() - before;
-    assert!(again < before + report["keys"]["new"].as_u64().unwrap(), "{again} of {before}: {report:#}");
+    // What was on its way at the kill is asked for twice.
+    let new = report["keys"]["new"].as_u64().unwrap();
+    assert!(again <= new + 16 && before + again < 2 * (before + new), "{again} of {before}: {report:#}");
     assert!(report["keys"]["new"].as_u64() < report["keys"]["listed"].as_u64(), "{report:#}");
     compare(&estate, &keys(&url));
     assert!(running.stop().await.success());

@@ -132,6 +132,7 @@ impl StoreFile {
         let options = PipelineOptions {
             id_bound: usize::MAX,
             future_hold_seconds: seconds(self.config.ingest.future_hold),
+            coverage: self.config.coverage.options(),
             ..PipelineOptions::default()
         };
         let store = SqliteStore::open(store).map_err(busy)?;

@@ -37,6 +37,20 @@ pub(crate) fn check(config: &Config, path: &Path) -> anyhow::Result<ExitCode> {
         let after = in_days(Duration::from_secs(exception.idle_after.into()));
         say(&format!("          after {after}: {}", exception.in_words()))?;
     }
+    let (grace, age) = (in_days(config.verdicts.grace), in_days(config.verdicts.proof_max_age));
+    say(&format!("          no key younger than {grace}, and on no proof that ended more than {age} ago"))?;
+    if let Some(tag) = &config.verdicts.idle_after_tag {
+        let (least, most) = (config.verdicts.idle_after_tag_least, config.verdicts.idle_after_tag_most);
+        say(&format!(
+            "          after what the tag {tag} says, from {} to {}",
+            in_days(least),
+            in_days(most)
+        ))?;
+    }
+    let blind = in_days(config.coverage.blind_after);
+    let any = |names: &[String]| if names.is_empty() { "any".to_owned() } else { names.join(", ") };
+    let (rules, trails) = (any(&config.coverage.rules), any(&config.coverage.trails));
+    say(&format!("coverage  blind after {blind} without a heartbeat; rules {rules}, trails {trails}"))?;
     say(&format!("history   {}", history(&config.history)))?;
     for declared in &config.declared() {
         say(&format!("declared  {}", declaration(declared)))?;

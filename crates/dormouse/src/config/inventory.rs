@@ -255,6 +255,28 @@ impl InventoryConfig {
                 bail!("{name}: at least {:?}", humantime::format_duration(least).to_string());
             }
         }
+        if let Regions::List(list) = &self.regions {
+            for (place, region) in list.iter().enumerate() {
+                if list[..place].contains(region) {
+                    bail!("regions: {region} is listed twice");
+                }
+                if !Region::all().any(|known| known == *region) {
+                    bail!("regions: AWS has no Region {region}, as far as this build has heard");
+                }
+                if region.partition() != list[0].partition() {
+                    let (one, other) = (list[0], region);
+                    bail!(
+                        "regions: {one} and {other} are in different partitions, which no credentials reach together"
+                    );
+                }
+            }
+        }
+        if let Some(url) = &self.endpoint_url
+            && !url.starts_with("https://")
+            && !url.starts_with("http://")
+        {
+            bail!("endpoint_url: {url:?} is no URL; it looks like http://127.0.0.1:4566");
+        }
         if !(0.001..=1.0).contains(&self.share_of_quotas) {
             bail!("share_of_quotas: 0.001 to 1.0; the default is {}", default_share());
         }
@@ -262,6 +284,15 @@ impl InventoryConfig {
             bail!("concurrency: 1 to {MOST_CONCURRENCY}; the default is {}", default_concurrency());
         }
         Ok(())
+    }
+}
+
+/// The account of a role, by its ARN.
+pub(crate) fn hub_account(arn: &str) -> Option<AccountId> {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    match parts[..] {
+        ["arn", _, "iam", "", account, role] if role.starts_with("role/") => account.parse().ok(),
+        _ => None,
     }
 }
 
@@ -294,7 +325,7 @@ fn check_role(config: &InventoryConfig) -> anyhow::Result<()> {
         bail!("external_id: 2 to 1224 characters");
     }
     if let Some(role) = &config.via_role
-        && !(role.starts_with("arn:") && role.contains(":iam::") && role.contains(":role/"))
+        && hub_account(role).is_none()
     {
         bail!("via_role: {role:?} is no role's ARN; one looks like arn:aws:iam::111122223333:role/hub");
     }
@@ -332,9 +363,12 @@ mod tests {
             ("accounts = 5\nregions = \"all\"", "\"local\", \"org\""),
             ("regions = \"most\"", "\"all\", or a list"),
             ("regions = [\"Ireland\"]", "Ireland"),
+            ("regions = [\"xx-nowhere-9\"]", "no Region xx-nowhere-9"),
+            ("regions = [\"eu-west-1\", \"eu-west-1\"]", "twice"),
+            ("regions = [\"eu-west-1\", \"cn-north-1\"]", "different partitions"),
         ] {
             let error = inventory(lines).unwrap_err();
-            assert!(error.contains("line ") && error.contains(words), "{error}");
+            assert!(error.contains(words), "{error}");
         }
     }
 
@@ -345,6 +379,8 @@ mod tests {
             ("role_path = \"audit\"", "begins and ends with a slash"),
             ("session_name = \"x\"", "session_name"),
             ("session_duration = \"5m\"", "15m"),
+            ("via_role = \"arn:aws:iam::x:role/hub\"", "arn:aws:iam::111122223333:role/hub"),
+            ("endpoint_url = \"nonsense\"", "is no URL"),
             ("via_role = \"hub\"", "arn:aws:iam::111122223333:role/hub"),
             ("external_id = \"x\"", "external_id"),
             ("interval = \"1s\"", "interval: at least \"1m\""),

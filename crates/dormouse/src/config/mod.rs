@@ -24,7 +24,7 @@ use dormouse_server::{Limits, ServerOptions, Token};
 use serde::Deserialize;
 
 pub(crate) use history::HistoryConfig;
-pub(crate) use inventory::{Accounts, InventoryConfig, Regions};
+pub(crate) use inventory::{Accounts, InventoryConfig, Regions, hub_account};
 pub(crate) use sources::{OnPoison, QueueConfig, SourceConfig, SourceKind};
 pub(crate) use values::parse_bytes;
 pub(crate) use verdicts::{CoverageConfig, VerdictsConfig};
@@ -254,6 +254,8 @@ const SETTINGS: &[(&str, &str, Form)] = &[
     ("verdicts", "grace", Form::Text),
     ("verdicts", "proof_max_age", Form::Text),
     ("verdicts", "idle_after_tag", Form::Text),
+    ("verdicts", "idle_after_tag_least", Form::Text),
+    ("verdicts", "idle_after_tag_most", Form::Text),
     ("coverage", "blind_after", Form::Text),
     ("coverage", "delivery_delay", Form::Text),
     ("inventory", "accounts", Form::Text),
@@ -356,6 +358,7 @@ impl Config {
         self.coverage.check().context("[coverage]")?;
         if let Some(inventory) = &self.inventory {
             inventory.check().context("[inventory]")?;
+            self.check_together(inventory)?;
         }
         let mut names = BTreeSet::new();
         for source in &self.sources {
@@ -363,6 +366,23 @@ impl Config {
             if !names.insert(&source.name) {
                 bail!("[[sources]] {:?}: the name is taken by another source", source.name);
             }
+        }
+        Ok(())
+    }
+
+    /// What each section alone allows, and both together do not.
+    fn check_together(&self, inventory: &InventoryConfig) -> anyhow::Result<()> {
+        if self.coverage.blind_after < inventory.heartbeat.mul_f64(1.5) {
+            bail!(
+                "[coverage] blind_after: at least one and a half times [inventory] heartbeat, or every account is blind \
+                 between two heartbeats"
+            );
+        }
+        if inventory.last_usage && inventory.last_usage_every > self.verdicts.proof_max_age {
+            bail!(
+                "[verdicts] proof_max_age: at least [inventory] last_usage_every, or what KMS said is too old before it is \
+                 asked again"
+            );
         }
         Ok(())
     }
@@ -501,11 +521,13 @@ pub(crate) mod tests {
                 (_, key) if key.ends_with("bytes") || key == "bandwidth" => "2MiB",
                 ("inventory", "accounts") => "org",
                 ("inventory", "role_path") => "/audit/",
+                ("inventory", "heartbeat") => "10m",
+                ("verdicts", "proof_max_age") => "9d",
+                ("inventory", "endpoint_url") => "http://127.0.0.1:1",
                 ("inventory", "via_role") => "arn:aws:iam::111122223333:role/hub",
-                ("inventory", "role_name" | "external_id" | "session_name" | "region" | "endpoint_url") => {
-                    "xy"
-                }
+                ("inventory", "role_name" | "external_id" | "session_name" | "region") => "xy",
                 ("verdicts", "idle_after_tag") => "x",
+                ("verdicts", "idle_after_tag_least" | "idle_after_tag_most") => "30d",
                 ("store" | "log" | "http" | "history", _) => "x",
                 _ => "1h",
             };

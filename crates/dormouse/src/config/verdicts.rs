@@ -176,11 +176,16 @@ pub(crate) struct DeclaredStream {
 
 impl CoverageConfig {
     pub(super) fn check(&self) -> anyhow::Result<()> {
-        if self.blind_after < Duration::from_secs(120) {
-            bail!("blind_after: at least \"2m\"; the default is \"30m\"");
+        if !(Duration::from_secs(120)..=HOUR * 6).contains(&self.blind_after) {
+            bail!("blind_after: \"2m\" to \"6h\"; the default is \"30m\"");
         }
-        if self.delivery_delay < Duration::from_secs(300) {
-            bail!("delivery_delay: at least \"5m\"; the default is \"2h\"");
+        if !(Duration::from_secs(300)..=DAY).contains(&self.delivery_delay) {
+            bail!("delivery_delay: \"5m\" to \"1d\"; the default is \"2h\"");
+        }
+        for (name, patterns) in [("rules", &self.rules), ("trails", &self.trails)] {
+            if patterns.iter().any(String::is_empty) {
+                bail!("{name}: an empty name fits nothing; leave the list out for any");
+            }
         }
         let today = WallClock.now_seconds().day();
         if self.declared.iter().any(|declared| declared.from > today) {
@@ -250,6 +255,9 @@ mod tests {
     fn what_claims_rest_on_is_bounded() {
         for (line, words) in [
             ("blind_after = \"10s\"", "2m"),
+            ("blind_after = \"400d\"", "6h"),
+            ("delivery_delay = \"400d\"", "1d"),
+            ("rules = [\"\"]", "an empty name"),
             ("delivery_delay = \"1s\"", "5m"),
             ("[[coverage.declared]]\nfrom = \"2105-01-01\"", "has not begun"),
         ] {

@@ -104,7 +104,10 @@ fn sheet(known: &AccountsDocument, now: EventTime) -> Sheet {
         let called = inventory.as_ref().and_then(|known| known.name.as_deref()).unwrap_or_default();
         let called = || [Cell::new(&account.to_string(), Paint::Bold), Cell::from(called)];
         if regions.is_empty() {
-            let state = inventory.as_ref().and_then(|known| known.state.as_deref()).unwrap_or("unread");
+            let denied = inventory.as_ref().and_then(|known| known.trouble.as_ref());
+            let denied = denied.map(|trouble| &*trouble.last.class);
+            let state = inventory.as_ref().and_then(|known| known.state.as_deref());
+            let state = denied.or(state.filter(|state| *state != "ACTIVE")).unwrap_or("not read yet");
             let state = [Cell::new("-", Paint::Dim), Cell::default(), Cell::new(state, Paint::Warning)];
             sheet.add(called().into_iter().chain(state).chain(<[Cell; 9]>::default()));
         }
@@ -299,6 +302,7 @@ mod tests {
             assert!(lines(Some(width)).iter().all(|line| cells(line) <= width), "{width}");
         }
         let head = lines(Some(80)).remove(0);
-        assert!(["KEYS", "HEARTBEAT", "RECEIVED"].iter().all(|name| head.contains(name)), "{head}");
+        // Nobody asked AWS here: columns in which nothing stands go first.
+        assert!(["RECEIVED", "LAST EVENT", "HOLES"].iter().all(|name| head.contains(name)), "{head}");
     }
 }

@@ -69,8 +69,9 @@ impl Lines {
     }
 }
 
-/// A sentence, broken where the terminal ends.
+/// A sentence, made harmless, broken where the terminal ends.
 pub(super) fn sentence(text: &str, screen: Screen) -> std::io::Result<()> {
+    let text = &*printable(text);
     match screen.width {
         None => say(text),
         Some(width) => fold(text, width).iter().try_for_each(|line| say(line)),

@@ -2,7 +2,8 @@
 
 use aws_sdk_kms::operation::get_key_last_usage::GetKeyLastUsageOutput;
 use aws_sdk_kms::types::{
-    AliasListEntry, GrantListEntry, KeyMetadata, KeySpec, MultiRegionConfiguration, MultiRegionKeyType,
+    AliasListEntry, GrantListEntry, KeyLastUsageData, KeyMetadata, KeySpec, MultiRegionConfiguration,
+    MultiRegionKeyType,
 };
 use aws_smithy_types::DateTime;
 use dormouse_model::{
@@ -93,15 +94,19 @@ fn is_service(principal: &str) -> bool {
         && (principal.ends_with(".amazonaws.com") || principal.ends_with(".amazonaws.com.cn"))
 }
 
-/// What `GetKeyLastUsage` says; `None` if it lacks since when KMS tracks the key.
+/// What `GetKeyLastUsage` says; `None` if it lacks since when KMS tracks the key, or when a use was that it tells of.
 pub(super) fn last_usage(answer: &GetKeyLastUsageOutput) -> Option<LastUsage> {
-    let last = answer.key_last_usage().and_then(|usage| {
-        Some(KmsUse {
+    let tells_of_a_use = |usage: &&KeyLastUsageData| {
+        usage.timestamp().is_some() || usage.operation().is_some() || usage.cloud_trail_event_id().is_some()
+    };
+    let last = match answer.key_last_usage().filter(tells_of_a_use) {
+        None => None,
+        Some(usage) => Some(KmsUse {
             at: time(usage.timestamp()?),
             operation: word(usage.operation().map_or("", |operation| operation.as_str())),
             event_id: usage.cloud_trail_event_id().map(|id| EventId::from(cut(id, LONGEST_WORD))),
-        })
-    });
+        }),
+    };
     Some(LastUsage {
         tracked_from: time(answer.tracking_start_date()?),
         created: time(answer.key_creation_date()?),

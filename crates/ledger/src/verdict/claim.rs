@@ -14,8 +14,8 @@ use super::operations::Class;
 use crate::coverage::{with, without};
 use crate::{Coverage, Gap, Inventory, PlaceProof, Span};
 
-/// KMS's own word is an hour late at the most; a clock that is a little fast must not make it more.
-pub(super) const KMS_LAG: u32 = 3_600 + 300;
+/// In seconds: KMS's own word is an hour late at the most; a clock that is a little fast must not make it more.
+pub const KMS_LAG: u32 = 3_600 + 300;
 
 /// What can be claimed about a place, for all its keys.
 #[derive(Debug, Default)]

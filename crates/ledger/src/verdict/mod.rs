@@ -32,6 +32,7 @@ use crate::{Coverage, Declared, Inventory};
 use operations::Operations;
 
 pub use case::Case;
+pub use claim::KMS_LAG;
 pub use judge::Judge;
 pub use thresholds::{
     Override, TagThreshold, Threshold, ThresholdError, ThresholdSource, Thresholds, age_in_words,

@@ -178,6 +178,9 @@ pub(super) fn accounts(
     }
 }
 
+/// What must be answered so that what is known is current.
+const STALE: [&str; 3] = ["ListKeys", "ListAliases", "DescribeKey"];
+
 /// Why what is known of the keys of a place is of an earlier time.
 fn stale(account: Option<&AccountInventory>, place: Option<&PlaceInventory>) -> Option<String> {
     let account = account?;
@@ -195,8 +198,12 @@ fn stale(account: Option<&AccountInventory>, place: Option<&PlaceInventory>) -> 
         return Some(in_words(trouble));
     }
     match place {
-        Some(place) if place.not_enabled.is_some() => None,
-        Some(place) => match place.troubles.get("ListKeys") {
+        Some(place) if place.not_enabled.is_some() => {
+            let keys = place.keys;
+            (keys > 0)
+                .then(|| format!("KMS says that the Region is not enabled; {keys} keys were there before"))
+        }
+        Some(place) => match STALE.iter().find_map(|operation| place.troubles.get(*operation)) {
             Some(trouble) => Some(in_words(trouble)),
             None if place.listed_at.is_none() => Some("its keys were not listed yet".to_owned()),
             None => None,

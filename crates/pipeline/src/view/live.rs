@@ -12,7 +12,7 @@ use dormouse_ledger::{
     Coverage, Declared, Evidence, Inventory, Judge, KeyDocument, KeyState, Ledger, Rank, Rules, Source,
     Trace, Witnesses,
 };
-use dormouse_model::{Clock, KeyArn};
+use dormouse_model::{Clock, KeyArn, Place};
 use dormouse_store::{History, Reader, Readers, StoredQuarantined};
 
 use super::{
@@ -133,6 +133,17 @@ impl LiveView {
     pub fn accounts(&self, declared: &[Declared]) -> AccountsDocument {
         let now = self.clock.now_seconds();
         accounts::accounts(&self.coverage.read(), &self.inventory.read(), declared, now)
+    }
+
+    /// The accounts' Regions that the inventory has heard of, in accounts that are watched and active.
+    pub fn watched(&self) -> Vec<Place> {
+        let inventory = self.inventory.read();
+        let is_watched = |place: &Place| {
+            inventory.account(place.account).is_some_and(|known| {
+                known.left.is_none() && known.state.as_deref().is_none_or(|state| state == "ACTIVE")
+            })
+        };
+        inventory.places().map(|(place, _)| place).filter(is_watched).collect()
     }
 
     /// The quarantine's size.

@@ -8,6 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use dormouse_inventory::{Reconciler, Scope};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{encode, json};
 use crate::problem::{Code, Problem};
@@ -24,6 +25,7 @@ pub struct AskedDocument {
 pub(crate) async fn start(State(app): State<Arc<App>>, body: Bytes) -> Result<Response, Problem> {
     let reconciler = reconciler(&app)?;
     let scope = if body.trim_ascii().is_empty() { Scope::default() } else { parse(&body)? };
+    check(&app, &scope)?;
     let pass = reconciler.ask(scope)?;
     tracing::info!(pass, "the inventory is reconciled by request");
     let answer = json(encode(&AskedDocument { pass })?);
@@ -43,8 +45,32 @@ fn reconciler(app: &App) -> Result<&Reconciler, Problem> {
     app.instance.inventory.as_deref().ok_or_else(none)
 }
 
+/// Refuses what is not watched; before the first list nobody knows what is.
+fn check(app: &App, scope: &Scope) -> Result<(), Problem> {
+    let watched = app.instance.view.watched();
+    if watched.is_empty() {
+        return Ok(());
+    }
+    let unknown = |what: &str, name: &dyn std::fmt::Display| {
+        let detail = format!("{what} {name} is not read by the inventory; /api/v1/accounts lists what is");
+        Problem::new(Code::BadParameter, detail)
+    };
+    for account in &scope.accounts {
+        if !watched.iter().any(|place| place.account == *account) {
+            return Err(unknown("account", account));
+        }
+    }
+    for region in &scope.regions {
+        if !watched.iter().any(|place| place.region == *region) {
+            return Err(unknown("Region", region));
+        }
+    }
+    Ok(())
+}
+
 fn parse(body: &[u8]) -> Result<Scope, Problem> {
-    serde_json::from_slice(body).map_err(|error| {
+    let members = serde_json::from_slice::<Map<String, Value>>(body);
+    members.and_then(|members| serde_json::from_value(Value::Object(members))).map_err(|error| {
         let example = r#"{"accounts": ["111122223333"], "regions": ["eu-west-1"]}"#;
         let detail = format!("{error}; the body is JSON like {example}, or nothing for everything");
         Problem::new(Code::BadBody, detail)

@@ -71,7 +71,12 @@ pub(super) fn rows(known: &AccountsDocument, now: EventTime) -> Vec<(&'static De
 
 fn of_gauge(gauge: &Gauge, accounts: &[&AccountDocument], now: EventTime) -> Vec<Row> {
     let (mut rows, mut others) = (Vec::new(), None);
-    for AccountDocument { account, regions, .. } in accounts {
+    for AccountDocument { account, inventory, regions } in accounts {
+        // Nothing was ever read of it.
+        let is_unread = regions.is_empty() && inventory.as_ref().is_some_and(|known| known.left.is_none());
+        if is_unread && gauge.definition.name == INVENTORY_STALE.name {
+            rows.push((vec![account.to_string(), String::new()], 1.0));
+        }
         for region in regions {
             let Some(value) = (gauge.value)(region, now) else { continue };
             if rows.len() < MOST_PLACES {
