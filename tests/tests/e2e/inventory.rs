@@ -220,7 +220,7 @@ async fn what_fails_is_told_and_nothing_is_reported_gone_by_it() {
     let faults = estate.double.faults();
     let hang = AwsFault { hang: true, accounts: vec![others[0]], ..AwsFault::default() };
     faults.add_all(Service::Kms, AwsFault { regions: regions(&["eu-west-1", "us-east-1"]), ..hang });
-    // The first page comes, and the one behind it does not.
+    // Of three Regions' lists of aliases one comes, and the two behind it do not.
     let page = AwsFault { after: 1, internal_error: 1.0, accounts: vec![paged], ..AwsFault::default() };
     faults.add(Service::Kms, "ListAliases", page);
     assert!(estate.organisation.leave(leaving));
