@@ -13,7 +13,7 @@ use dormouse_tests::wait::{alone, eventually, when};
 use serde_json::{Value, json};
 
 /// Nothing is asked between the passes that a test asks for.
-const ON_DEMAND: &str = "accounts = \"org\"\ninterval = \"12h\"\nheartbeat = \"12h\"\n";
+const ON_DEMAND: &str = "accounts = \"org\"\ninterval = \"12h\"\n";
 
 fn regions(names: &[&str]) -> Vec<Region> {
     names.iter().map(|name| name.parse().unwrap()).collect()

@@ -73,7 +73,7 @@ async fn a_first_pass_knows_every_key_and_a_second_costs_pages() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn long_lists_are_read_to_their_end_and_every_page_is_a_heartbeat() {
+async fn long_lists_are_read_to_their_end_and_their_first_page_is_a_heartbeat() {
     let mut house = House::new(1, &["eu-west-1"], 2_500);
     let here = place(0, "eu-west-1");
     for number in 0..250 {
@@ -86,7 +86,7 @@ async fn long_lists_are_read_to_their_end_and_every_page_is_a_heartbeat() {
     assert_eq!((count(&came, Operation::ListKeys), count(&came, Operation::ListAliases)), (3, 3));
     let answers = house.take_answers();
     let is_beat = |answer: &&Answer| matches!(answer, Answer::Place(place) if matches!(place.said, PlaceSaid::Beat { .. }));
-    assert_eq!(answers.iter().filter(is_beat).count(), 3);
+    assert_eq!(answers.iter().filter(is_beat).count(), 1);
     let known = house.known(here);
     assert_eq!((known.keys, known.aliases), (2_500, 250));
     assert!(known.done_at.is_some());
