@@ -28,6 +28,8 @@ use crate::operation::Operation;
 
 /// How often it is reckoned which keys are due, and so for how long one place is asked at a stretch.
 const ROUND: Duration = Duration::from_secs(60);
+/// Where nothing but turns is due, nobody is in a hurry, and looking at all keys takes a while.
+const QUIET_ROUND: Duration = Duration::from_mins(5);
 /// KMS may know of a use an hour late; whoever asks later than that has asked about the moment. Some minutes more than
 /// those who judge allow it.
 const LATE: u32 = KMS_LAG + 300;
@@ -94,30 +96,42 @@ pub(crate) async fn run<C: Cloud, J: Journal>(house: Arc<House<C, J>>) {
     let mut resting: HashMap<Place, Instant> = HashMap::new();
     loop {
         let round = Instant::now();
-        let stopped = tokio::select! {
+        let asked = tokio::select! {
             () = house.stop.cancelled() => return,
-            result = ask_all(&house, &mut resting) => result.is_err(),
+            asked = ask_all(&house, &mut resting) => asked,
         };
-        if stopped {
-            return;
-        }
+        let rest = match asked {
+            Ok(Haste::Urgent) => ROUND,
+            Ok(Haste::Quiet) => QUIET_ROUND,
+            Err(Stopped) => return,
+        };
         tokio::select! {
             () = house.stop.cancelled() => return,
-            () = sleep_until(round + ROUND) => {}
+            () = sleep_until(round + rest) => {}
             // It may have found keys of which nothing is known.
             () = house.pass_ended.notified() => {}
         }
     }
 }
 
+/// Whether something was due that should not wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Haste {
+    Urgent,
+    Quiet,
+}
+
 async fn ask_all<C: Cloud, J: Journal>(
     house: &Arc<House<C, J>>,
     resting: &mut HashMap<Place, Instant>,
-) -> Result<(), Stopped> {
-    let Some(options) = house.options.usage.clone() else { return say_off(house).await };
+) -> Result<Haste, Stopped> {
+    let Some(options) = house.options.usage.clone() else {
+        say_off(house).await?;
+        return Ok(Haste::Quiet);
+    };
     let now = Instant::now();
     resting.retain(|_, until| now < *until);
-    let mut works = plan(house, &options, resting);
+    let (mut works, haste) = plan(house, &options, resting);
     let mut running: JoinSet<Result<(Place, Rest), Stopped>> = JoinSet::new();
     loop {
         while running.len() < options.places_at_once.max(1)
@@ -126,7 +140,7 @@ async fn ask_all<C: Cloud, J: Journal>(
             let house = Arc::clone(house);
             running.spawn(async move { ask_place(&house, work).await });
         }
-        let Some(joined) = running.join_next().await else { return Ok(()) };
+        let Some(joined) = running.join_next().await else { return Ok(haste) };
         if let Ok(result) = joined {
             let (place, rest) = result?;
             if let Some(rest) = rest {
@@ -152,12 +166,12 @@ fn plan<C: Cloud, J: Journal>(
     house: &House<C, J>,
     options: &UsageOptions,
     resting: &HashMap<Place, Instant>,
-) -> Vec<Work> {
+) -> (Vec<Work>, Haste) {
     let now = house.now();
     let every = u32::try_from(options.every.as_secs()).unwrap_or(u32::MAX);
     let readable: HashMap<Place, Access> = house.readable().into_iter().collect();
     let mut lines: HashMap<Place, Vec<(Standing, KeyArn)>> = HashMap::new();
-    let mut due = 0;
+    let (mut due, mut haste) = (0, Haste::Quiet);
     house.journal.ledger().for_each_key(|key, state| {
         let place = Place { account: key.account(), region: key.region() };
         if !readable.contains_key(&place) || resting.contains_key(&place) {
@@ -165,6 +179,9 @@ fn plan<C: Cloud, J: Journal>(
         }
         if let Some(standing) = standing(&*house.candidates, key, state, now, every) {
             due += 1;
+            if standing.reason != Reason::Turn {
+                haste = Haste::Urgent;
+            }
             lines.entry(place).or_default().push((standing, key));
         }
     });
@@ -179,10 +196,14 @@ fn plan<C: Cloud, J: Journal>(
             line.truncate(most);
             let Some(&access) = readable.get(&place) else { continue };
             let witness = inventory.place(place).map(|known| known.usage).unwrap_or_default();
+            // Of a long line the rest is asked in the next round.
+            if line.len() == most {
+                haste = Haste::Urgent;
+            }
             works.push(Work { place, access, witness, keys: line.into_iter().map(|(_, key)| key).collect() });
         }
     });
-    works
+    (works, haste)
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded on both sides")]
