@@ -200,6 +200,10 @@ def reencrypts() -> list[Record]:
         call("ReEncrypt", "03T10:00:00", APP_KEY, NEXT_KEY, request=both),
         # The same key twice is one observation.
         call("ReEncrypt", "03T10:01:00", APP_KEY, APP_KEY, request=within),
+        # Only one is listed: the other is used all the same, if its name tells which it is.
+        call("ReEncrypt", "03T10:01:10", APP_KEY, request=both),
+        call("ReEncrypt", "03T10:01:20", NEXT_KEY, request=both | {"sourceKeyId": APP_KEY}),
+        call("ReEncrypt", "03T10:01:30", APP_KEY, request=both | {"destinationKeyId": "alias/next"}),
         # Towards another account: each copy may name the keys of its own account only.
         *shared(
             "outward",

@@ -277,7 +277,17 @@ def named_keys(call: Call) -> list[str]:
 
 def keys_of(call: Call) -> list[str]:
     """The distinct keys of a call, in the record's order."""
-    return list(dict.fromkeys(listed_keys(call) or named_keys(call)))
+    listed = listed_keys(call)
+    return list(dict.fromkeys(listed + named_beside(call, listed) if listed else named_keys(call)))
+
+
+def named_beside(call: Call, listed: list[str]) -> list[str]:
+    """The other key of a ReEncrypt that lists a single one; of a call across accounts the other copy lists it."""
+    if call.name != "ReEncrypt" or len(listed) != 1 or text(call.fields.get("sharedEventID")) is not None:
+        return []
+    names = (part(call.request, f"{role}KeyId") for role in ("source", "destination"))
+    arns = (resolve(name, call.account, call.region) for name in names if not names_listed(name, listed[0]))
+    return [arn for arn in arns if arn is not None]
 
 
 def names_listed(name: Any, arn: str) -> bool:

@@ -157,9 +157,7 @@ pub(crate) fn named_by<'a>(record: &'a Record<'_>, place: &Place) -> Result<Name
     let listed = listed_keys(record, place)?;
     match (&*record.event_name, &*listed) {
         ("ReEncrypt", []) => named_by_reencrypt(record, place),
-        ("ReEncrypt", &[only]) => {
-            Ok(Named { keys: vec![(only, role_of(only, record))], unresolved: Vec::new() })
-        }
+        ("ReEncrypt", &[only]) => named_beside(only, record, place),
         ("ReEncrypt", &[source, ref destinations @ ..]) => {
             let mut named = Named::default();
             named.add(source, Role::Source);
@@ -207,6 +205,26 @@ fn named_by_reencrypt<'a>(record: &'a Record<'_>, place: &Place) -> Result<Named
     let mut named = Named::default();
     named.add_text(&record.request.source_key_id, Role::Source, place)?;
     named.add_text(&record.request.destination_key_id, Role::Destination, place)?;
+    Ok(named)
+}
+
+/// The only listed key of a ReEncrypt, and what else the caller named.
+///
+/// A call across accounts has a copy in each, which lists the keys of its own: there the other name is the other copy's.
+fn named_beside<'a>(listed: KeyArn, record: &'a Record<'_>, place: &Place) -> Result<Named<'a>, Reason> {
+    let mut named = Named::default();
+    named.add(listed, role_of(listed, record));
+    if record.shared_id.given().is_some() {
+        return Ok(named);
+    }
+    let request = &record.request;
+    for (text, role) in
+        [(&request.source_key_id, Role::Source), (&request.destination_key_id, Role::Destination)]
+    {
+        if let Some(text) = text.given().filter(|text| !is_called(listed, text)) {
+            named.add_text(text, role, place)?;
+        }
+    }
     Ok(named)
 }
 

@@ -283,7 +283,12 @@ impl<C: Cloud, J: Journal> Visit<'_, C, J> {
             let name: AliasName = (self.place.account, self.place.region, alias.name.clone());
             let writes = ledger.aliases().writes(&name);
             let known = writes.as_ref().map(AliasWrites::latest);
-            if known.is_some_and(|known| *known.value() == Some(key)) {
+            // It may have moved away and back again unseen: only KMS's date tells. Without one it is told every time, so
+            // that no list confirms what it does not know.
+            let is_known = known.is_some_and(|known| {
+                *known.value() == Some(key) && alias.since.is_some_and(|since| since <= known.at())
+            });
+            if is_known {
                 continue;
             }
             let since = alias.since.unwrap_or(asked_at);

@@ -114,6 +114,8 @@ fn take_aliases<T: Trace>(answer: &PlaceAnswer, ledger: &Ledger<T>, delta: &mut 
     for name in gone {
         delta.aliases.insert(ledger.answer_alias_gone(answer.place, name, answer.asked_at, id()));
     }
+    // Behind what it said: it confirms it.
+    ledger.aliases().note_listed(answer.place, answer.asked_at);
 }
 
 fn note(unknown: &Unknown<'_>, unknowns: &mut Unknowns, coverage: &mut Coverage) {

@@ -96,6 +96,11 @@ pub(crate) fn recover(
     for (name, writes) in loaded.aliases {
         ledger.aliases().restore(name, writes);
     }
+    for (place, known) in &loaded.inventory.places {
+        if let Some(at) = known.aliases_at {
+            ledger.aliases().note_listed(*place, at);
+        }
+    }
     for account in loaded.received {
         ledger.note_received(account);
     }

@@ -207,12 +207,15 @@ impl CheckpointView {
     }
 }
 
-/// Knows aliases by what the ledger heard of them.
-struct LedgerNames(Arc<Ledger<Rank>>);
+/// Knows aliases by what the ledger heard of them, and KMS confirmed later than this margin.
+struct LedgerNames {
+    ledger: Arc<Ledger<Rank>>,
+    margin_seconds: u32,
+}
 
 impl NameResolver for LedgerNames {
     fn key_of(&self, account: AccountId, region: Region, alias: &str, at: EventTime) -> Option<KeyArn> {
-        self.0.aliases().at(&(account, region, alias.into()), at)
+        self.ledger.aliases().at(&(account, region, alias.into()), at, self.margin_seconds)
     }
 }
 
@@ -241,7 +244,10 @@ impl Pipeline {
     ) -> Result<Self, PipelineError> {
         let coverage = CoverageOptions { operations: decoder.table().clone(), ..options.coverage.clone() };
         let state = recover(&*store, options.bounds, options.id_bound, coverage)?;
-        let names = Arc::new(LedgerNames(Arc::clone(&state.ledger)));
+        let names = Arc::new(LedgerNames {
+            ledger: Arc::clone(&state.ledger),
+            margin_seconds: options.coverage.delivery_delay_seconds,
+        });
         let decoder = Arc::new(Arc::unwrap_or_clone(decoder).with_names(names));
         let (out, batches) = mpsc::unbounded_channel();
         let permits =

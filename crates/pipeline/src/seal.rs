@@ -26,7 +26,7 @@ pub(crate) struct Sealed {
     pub quarantine: Vec<Quarantined>,
     pub released: Vec<i64>,
     pub settle: Vec<Settle>,
-    /// Where aliases became known: what waits for them is to be tried again.
+    /// Where all aliases were listed: what waits for them is to be tried again.
     pub aliases: Vec<Place>,
 }
 
@@ -252,10 +252,9 @@ pub(crate) fn seal_answers(
 ) -> Result<Sealed, EpochError> {
     let header = Header { floor, answers, ..Header::default() };
     let body = epoch::encode(&header, &[])?;
+    // A list in which nothing is new confirms what was known.
     let aliases = header.answers.iter().filter_map(|answer| match answer {
-        Answer::Place(PlaceAnswer { place, said: PlaceSaid::Aliases { set, .. }, .. }) if !set.is_empty() => {
-            Some(*place)
-        }
+        Answer::Place(PlaceAnswer { place, said: PlaceSaid::Aliases { .. }, .. }) => Some(*place),
         _ => None,
     });
     let aliases = aliases.collect();

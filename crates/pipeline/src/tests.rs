@@ -196,8 +196,12 @@ fn acked(diary: &[Happened]) -> Vec<u64> {
 }
 
 fn uses(path: &Path) -> u64 {
+    uses_of(path, KEY)
+}
+
+fn uses_of(path: &Path, key: &str) -> u64 {
     let view = read_store(path, CoverageOptions::default()).unwrap();
-    let key = KEY.parse().unwrap();
+    let key = key.parse().unwrap();
     view.ledger.with(key, |state| view.ledger.counts_of(key, state).uses).unwrap_or(0)
 }
 

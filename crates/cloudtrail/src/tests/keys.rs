@@ -127,15 +127,38 @@ fn reencrypt_uses_a_source_and_a_destination() {
     assert_eq!(reencrypt(&[KEY, OTHER_KEY], "", "alias/app"), both);
     assert_eq!(reencrypt(&[], KEY, OTHER_KEY), both);
     assert_eq!(reencrypt(&[KEY, KEY], "", ""), [(KEY.to_owned(), source.clone())]);
-    for (by_source, by_destination, context) in [
-        (KEY, OTHER_KEY, &source),
-        (OTHER_KEY, ID, &destination),
-        ("", KEY, &destination),
-        ("", "alias/app", &source),
-        (KEY, ID, &source),
-    ] {
+    for (by_source, by_destination, context) in
+        [("", KEY, &destination), ("", "alias/app", &source), (KEY, ID, &source)]
+    {
         assert_eq!(reencrypt(&[KEY], by_source, by_destination), [(KEY.to_owned(), context.clone())]);
     }
+    // What is not listed was used all the same.
+    assert_eq!(reencrypt(&[KEY], KEY, OTHER_KEY), both);
+    assert_eq!(
+        reencrypt(&[KEY], OTHER_KEY, ID),
+        [(KEY.to_owned(), destination), (OTHER_KEY.to_owned(), source)]
+    );
+}
+
+#[test]
+fn reencrypt_does_not_forget_the_name_beside_the_only_listed_key() {
+    let beside = |source: &str, destination: &str, changes: Value| {
+        let mut whole = json!({
+            "eventName": "ReEncrypt", "resources": resources(&[KEY]),
+            "requestParameters": {"sourceKeyId": source, "destinationKeyId": destination}
+        });
+        whole.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        let (keys, kms) = (resolved(whole.clone()), kms(record(whole).to_string()));
+        (keys.0, kms.unresolved.into_iter().map(|(text, ..)| text).collect::<Vec<_>>())
+    };
+    let only = vec![KEY.to_owned()];
+    assert_eq!(beside("", "alias/none", json!({})), (only.clone(), vec!["alias/none".to_owned()]));
+    assert_eq!(beside("alias/none", ID, json!({})), (only.clone(), vec!["alias/none".to_owned()]));
+    let (keys, _) = beside("", "alias/app", json!({}));
+    assert_eq!(keys, [KEY, OTHER_KEY]);
+    // The copy in the other account lists the other key.
+    let (keys, unresolved) = beside("alias/none", KEY, json!({"sharedEventID": "both"}));
+    assert_eq!((keys, unresolved), (only, vec![]));
 }
 
 #[test]

@@ -9,7 +9,8 @@ mod objects;
 use std::sync::Arc;
 
 use dormouse_cloudtrail::{
-    Bad, BadClass, Control, Decoder, KmsRecord, LeftOut, Outcome, PipeRecord, PipeService, Reason, Unresolved,
+    Bad, BadClass, Control, Decoder, KmsRecord, LeftOut, Outcome, PipeRecord, PipeService, Reason,
+    Unresolved, may_hold_a_use,
 };
 use dormouse_ledger::{Identity, LeavesOut, Mark, PipeChange, Seen, Tally};
 use dormouse_model::{
@@ -309,7 +310,8 @@ impl Decoded {
     }
 }
 
-/// Why a message goes into the quarantine: the first thing in it that could not be applied.
+/// Why a message goes into the quarantine: the first thing in it that could not be applied, of those that may hold a use
+/// if there is one.
 struct FirstBad {
     reason: String,
     detail: String,
@@ -375,6 +377,22 @@ impl FirstBad {
         self.more += 1 + next.more;
         self.due = self.due.max(next.due);
         self.waits |= next.waits;
+        match (may_hold_a_use(&self.reason), may_hold_a_use(&next.reason)) {
+            // What holds nothing back must not hide what does, nor blur what that is about.
+            (false, true) => {
+                self.reason.clone_from(&next.reason);
+                self.detail.clone_from(&next.detail);
+                self.event_id.clone_from(&next.event_id);
+                (self.account, self.region, self.key) = (next.account, next.region, next.key);
+                self.events = next.events;
+            }
+            (true, false) => {}
+            (true, true) | (false, false) => self.widen(next),
+        }
+    }
+
+    /// Is about the next as well.
+    fn widen(&mut self, next: &Self) {
         self.account = self.account.filter(|_| self.account == next.account);
         self.region = self.region.filter(|_| self.region == next.region);
         self.key = self.key.filter(|_| self.key == next.key);

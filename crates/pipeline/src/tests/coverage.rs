@@ -46,10 +46,24 @@ fn by_alias(number: u64, at: EventTime, error: &str) -> (u64, String) {
     (number, body)
 }
 
-fn listed(since: EventTime) -> Answer {
+fn listed(asked_at: EventTime, since: EventTime) -> Answer {
     let alias = AliasSaid { name: ALIAS.into(), key: KEY.parse().unwrap(), since };
-    answer(now(), PlaceSaid::Aliases { total: 1, set: vec![alias], gone: Vec::new() })
+    answer(asked_at, PlaceSaid::Aliases { total: 1, set: vec![alias], gone: Vec::new() })
 }
+
+fn listed_as_known(asked_at: EventTime) -> Answer {
+    answer(asked_at, PlaceSaid::Aliases { total: 1, set: Vec::new(), gone: Vec::new() })
+}
+
+/// The alias is moved to the key.
+fn moved(number: u64, at: EventTime, key: &str) -> (u64, String) {
+    let body = format!(
+        r#"{{"eventSource":"kms.amazonaws.com","eventName":"UpdateAlias","eventTime":"{at}","awsRegion":"eu-west-1","recipientAccountId":"111122223333","eventID":"moved-{number}","requestParameters":{{"aliasName":"{ALIAS}","targetKeyId":"{key}"}},"resources":[{{"ARN":"{key}"}}]}}"#
+    );
+    (number, body)
+}
+
+const SECOND_KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/22222222-12ab-34cd-56ef-1234567890ab";
 
 impl House {
     /// The source says that it has taken everything up to now.
@@ -149,24 +163,102 @@ async fn a_use_by_an_alias_holds_back_until_the_alias_is_known_and_counts_then()
     let names = house.view.status().unwrap().unknown.unresolved;
     assert_eq!(names.values().map(|name| name.count).sum::<u64>(), 2);
 
-    house.inventory.submit(vec![listed(quarter(3))]).await.unwrap();
+    let soon = used_at.plus(3_600);
+    house.inventory.submit(vec![listed(soon, quarter(1))]).await.unwrap();
     sleep(Duration::from_secs(20)).await;
-    assert_eq!(house.view.quarantine(0, 10).unwrap().len(), 1, "it points there only since later");
+    assert_eq!(house.view.quarantine(0, 10).unwrap().len(), 1, "a move may still be on its way");
     assert_eq!(uses(&path), 0);
     let names = house.view.status().unwrap().unknown.unresolved;
     assert_eq!(names.values().map(|name| name.count).sum::<u64>(), 2, "trying again is no other call");
 
     house.clock.advance(1);
-    house.inventory.submit(vec![listed(quarter(1))]).await.unwrap();
+    house.inventory.submit(vec![listed_as_known(now())]).await.unwrap();
     sleep(Duration::from_secs(20)).await;
     assert_eq!(house.view.quarantine(0, 10).unwrap().len(), 0);
-    assert_eq!(quarters(&house.coverage()), [(1, 4)]);
+    assert_eq!(quarters(&house.coverage()), [(1, 4)], "the hole is gone with the message");
     // Known by now, it needs no detour; a duplicate is one.
     house.submit(&[by_alias(10, used_at, ""), by_alias(12, used_at, "")]).await;
     house.until("acknowledged", |diary| acked(diary).contains(&12)).await;
     assert_eq!(uses(&path), 2);
     let totals = house.stop().await;
     assert_eq!((totals.tally.quarantined, totals.tally.duplicates), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_use_by_an_alias_is_of_the_key_to_which_it_had_moved_in_whatever_order_they_come() {
+    const DAY: u32 = 86_400;
+    let made = moved(1, now().minus(20 * DAY), KEY);
+    let used = by_alias(2, now().minus(10 * DAY), "");
+    let moved_on = moved(3, now().minus(11 * DAY), SECOND_KEY);
+    for order in [[&made, &used, &moved_on], [&made, &moved_on, &used], [&used, &moved_on, &made]] {
+        let (_folder, path) = folder();
+        let house = House::open(&path, PipelineOptions::default());
+        for message in order {
+            house.submit(std::slice::from_ref(message)).await;
+            house.until("acknowledged", |diary| acked(diary).contains(&message.0)).await;
+            sleep(Duration::from_secs(20)).await;
+        }
+        assert_eq!((uses(&path), uses_of(&path, SECOND_KEY)), (0, 0), "nobody confirmed anything");
+        assert_eq!(house.view.quarantine(0, 10).unwrap().len(), 1);
+        house.inventory.submit(vec![listed_as_known(now())]).await.unwrap();
+        sleep(Duration::from_secs(20)).await;
+        assert_eq!((uses(&path), uses_of(&path, SECOND_KEY)), (0, 1));
+        assert_eq!(house.view.quarantine(0, 10).unwrap().len(), 0);
+        house.crash().await;
+        let house = House::open(&path, PipelineOptions::default());
+        // What was confirmed once stays so, when it has moved again and after a restart.
+        house.submit(&[moved(4, now().minus(60), KEY), by_alias(5, now().minus(9 * DAY), "")]).await;
+        house.until("acknowledged", |diary| acked(diary).contains(&5)).await;
+        house.submit(&[by_alias(6, now().minus(8 * DAY), "")]).await;
+        house.until("acknowledged", |diary| acked(diary).contains(&6)).await;
+        assert_eq!((uses(&path), uses_of(&path, SECOND_KEY)), (0, 3));
+        house.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn moves_that_were_lost_leave_a_use_before_them_open() {
+    const DAY: u32 = 86_400;
+    let (_folder, path) = folder();
+    let house = House::open(&path, PipelineOptions::default());
+    let messages = [moved(1, now().minus(20 * DAY), SECOND_KEY), by_alias(2, now().minus(10 * DAY), "")];
+    house.submit(&messages).await;
+    house.until("acknowledged", |diary| acked(diary).len() == 2).await;
+    house.inventory.submit(vec![listed(now(), now().minus(5 * DAY))]).await.unwrap();
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!((uses(&path), uses_of(&path, SECOND_KEY)), (0, 0));
+    assert_eq!(house.view.quarantine(0, 10).unwrap().len(), 1);
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_holds_nothing_back_hides_nothing_of_its_message_that_does() {
+    let (_folder, path) = folder();
+    let house = House::open(&path, PipelineOptions::default());
+    house.drained();
+    house.beats(1..=4, &[]).await;
+    let forged = format!(
+        r#"{{"version":"0","source":"aws.kms","account":"444455556666","region":"eu-west-1","detail-type":"AWS API Call via CloudTrail","detail":{}}}"#,
+        record("forged", &quarter(2).to_string())
+    );
+    // Of an event without an id nobody can tell whether it is known.
+    let unread = record("", &quarter(3).plus(5).to_string());
+    for (number, pieces) in [[&forged, &unread], [&unread, &forged]].iter().enumerate() {
+        let number = 100 + number as u64;
+        house.submit(&[(number, pieces.map(String::as_str).join("\n"))]).await;
+        house.until("acknowledged", |diary| acked(diary).contains(&number)).await;
+        let kept = house.view.quarantine(0, 10).unwrap();
+        assert_eq!(kept.len(), 1);
+        let message = &kept[0].message;
+        assert_eq!(message.reason, "no_event_id");
+        assert_eq!(message.key.as_deref(), Some(KEY));
+        let at = Some(quarter(3).plus(5));
+        assert_eq!((message.first_event, message.last_event), (at, at));
+        assert!(message.detail.contains("1 more"), "{}", message.detail);
+        house.control.quarantine(kept[0].id, QuarantineAction::Drop).await.unwrap();
+    }
+    assert_eq!(quarters(&house.coverage()), [(1, 4)]);
+    house.stop().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -304,6 +304,10 @@ impl Generator {
         let caller = &self.world.accounts[call.caller.0].principals[call.caller.1];
         let identity = if recipient == call.caller.0 { &caller.identity } else { &caller.foreign_identity };
         let mut resources: Vec<Resource<'_>> = keys.iter().map(|&key| self.resource(key)).collect();
+        if call.destination == Some(call.key) {
+            // Source and destination are listed, even if they are the same.
+            resources.extend(keys.iter().map(|&key| self.resource(key)));
+        }
         let alias_arn = self.alias_arn(call);
         if let Some(arn) = &alias_arn {
             let place = if ids.1.is_multiple_of(2) { 0 } else { resources.len() };

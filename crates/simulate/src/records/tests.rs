@@ -295,5 +295,5 @@ fn deliveries_lose_nothing_repeat_some_and_stay_near() {
 #[test]
 fn a_seed_gives_the_records_that_it_always_gave() {
     let text: String = everything(11).take_records(20_000).into_iter().map(|one| one.record).collect();
-    assert_eq!(format!("{:x}", md5::compute(text)), "fe7fdf96ff201bc0c0c1143c4f724b61");
+    assert_eq!(format!("{:x}", md5::compute(text)), "e30d2f522c2479b5f3cf96164535b17b");
 }
