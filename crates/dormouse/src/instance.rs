@@ -281,7 +281,7 @@ pub(crate) async fn open_pipeline(config: &Config, clock: Arc<dyn Clock>) -> any
         id_bound: config.ingest.id_window,
         fold_interval: config.ingest.fold_interval,
         future_hold_seconds: seconds(config.ingest.future_hold),
-        coverage: config.coverage_options(),
+        coverage: config.coverage.options(),
         ..PipelineOptions::default()
     };
     let open = move || -> anyhow::Result<Opened> {

@@ -37,7 +37,7 @@ impl StoreFile {
         if self.view.get().is_none() {
             let options = CoverageOptions {
                 operations: self.config.operation_table()?,
-                ..self.config.coverage_options()
+                ..self.config.coverage.options()
             };
             let view = read_store(&self.path, options)?;
             return Ok(self.view.get_or_init(|| view));
@@ -132,7 +132,7 @@ impl StoreFile {
         let options = PipelineOptions {
             id_bound: usize::MAX,
             future_hold_seconds: seconds(self.config.ingest.future_hold),
-            coverage: self.config.coverage_options(),
+            coverage: self.config.coverage.options(),
             ..PipelineOptions::default()
         };
         let store = SqliteStore::open(store).map_err(busy)?;

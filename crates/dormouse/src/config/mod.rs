@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use dormouse_ledger::{CoverageOptions, Declared, Rules};
+use dormouse_ledger::{Declared, Rules};
 use dormouse_model::OperationTable;
 use dormouse_server::{Limits, ServerOptions, Token};
 use serde::Deserialize;
@@ -298,11 +298,6 @@ impl Config {
         let asks_kms = self.inventory.as_ref().is_some_and(|inventory| inventory.last_usage);
         let thresholds = self.verdicts.thresholds()?;
         Ok(Arc::new(Rules::new(thresholds, &self.operation_table()?, self.declared(), asks_kms)))
-    }
-
-    /// What claims rest on, but for the operations.
-    pub(crate) fn coverage_options(&self) -> CoverageOptions {
-        CoverageOptions { declared: self.declared(), ..self.coverage.options() }
     }
 
     /// What is declared complete, of history and of the stream.

@@ -195,7 +195,7 @@ impl Beats {
     /// Turns what is too old into spans.
     fn forget(&mut self, blind_after: u32) {
         let latest = self.open.iter().map(|beat| beat.sent).max().unwrap_or_default();
-        let is_old = |beat: &Beat| latest.seconds_since(beat.sent) > KEPT_SECONDS;
+        let is_old = |beat: &Beat| latest.seconds_since(beat.sent) > KEPT_SECONDS.max(blind_after);
         // One that may still come back is never dropped, nor the one before it, which it proves something with.
         let is_waited_for = |beat: &Beat| beat.at.is_none() && latest.seconds_since(beat.sent) <= blind_after;
         let is_over = |open: &[Beat]| {
