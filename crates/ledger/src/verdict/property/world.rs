@@ -366,9 +366,9 @@ impl World {
         self.coming.push((self.time + delay, self.number, coming));
     }
 
-    /// Shortly before its second source ends, a world in which that matters has many late events.
+    /// Shortly before its second source ends, a world in which that matters has many uses, and late ones.
     fn has_much_on_its_way(&self) -> bool {
-        let is_near = |until| self.time < until && until - self.time < LATEST;
+        let is_near = |until| self.time < until && until - self.time < HOUR;
         self.plant == Some(Plant::Arrival) && self.trail_until.is_some_and(is_near)
     }
 
@@ -377,7 +377,10 @@ impl World {
         if self.plant == Some(Plant::Late) && self.random.one_in(3) {
             return self.random.within(LATEST, 6 * LATEST);
         }
-        if self.has_much_on_its_way() || self.random.one_in(20) {
+        if self.has_much_on_its_way() {
+            return self.random.within(HOUR, LATEST - HOUR / 2);
+        }
+        if self.random.one_in(20) {
             self.random.within(0, LATEST - HOUR / 2)
         } else {
             self.random.within(0, 5 * MINUTE)
@@ -493,7 +496,7 @@ impl World {
         let one_in = match (is_awake, self.has_much_on_its_way()) {
             (true, _) => key.used_one_in,
             (false, false) => 500,
-            (false, true) => 30,
+            (false, true) => 6,
         };
         if key.created >= self.time || key.sleeps_from == 0 && one_in == 500 && !self.random.one_in(2) {
             return;
@@ -504,7 +507,10 @@ impl World {
             }
             return;
         }
-        let operation = *self.random.pick(self.keys[number].operations);
+        let mut operation = *self.random.pick(self.keys[number].operations);
+        if self.has_much_on_its_way() && self.keys[number].operations.contains(&PUBLIC) {
+            operation = PUBLIC;
+        }
         let is_dropped = !self.is_declared && (self.plant == Some(Plant::Witness) || self.random.one_in(15));
         let is_logged = !is_dropped && !self.is_off;
         seen.missed += u64::from(is_dropped);
@@ -670,8 +676,10 @@ impl World {
             let is_event =
                 matches!(coming, Coming::Use { .. } | Coming::UnknownCall { .. } | Coming::Unread(..));
             let is_losing = self.source_lost.is_some_and(|(from, until)| from <= due && due < until);
-            let by_bus = !(is_event && is_losing && !self.random.one_in(4))
-                && !(self.trail_until.is_some() && matches!(coming, Coming::Use { operation: PUBLIC, .. }));
+            let gets_lost = is_event && is_losing && !self.random.one_in(4);
+            let is_of_the_trail =
+                self.trail_until.is_some() && matches!(coming, Coming::Use { operation: PUBLIC, .. });
+            let by_bus = !gets_lost && !is_of_the_trail;
             let by_trail = self.trail_until.is_some_and(|until| due < until);
             let is_only_of_bus = matches!(coming, Coming::UnknownCall { .. } | Coming::Unread(..));
             match (by_bus, by_trail && !is_only_of_bus) {
