@@ -69,7 +69,7 @@ pub fn apply<T: Trace>(body: &[u8], targets: Targets<'_, T>) -> Result<(), Epoch
         coverage.note_pipe_change(place, change);
     }
     for (number, answer) in (0u32..).zip(&header.answers) {
-        let is_unread = header.unread_uses.contains(&number);
+        let is_unread = header.unread_uses.binary_search(&number).is_ok();
         take_answer(answer, is_unread, ledger, delta, inventory, coverage);
     }
     for (source, checkpoint) in header.checkpoints {

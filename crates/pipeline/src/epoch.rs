@@ -41,7 +41,7 @@ pub struct Header<'a> {
     pub cells: Vec<CellShift>,
     /// What AWS said when it was asked.
     pub answers: Vec<Answer>,
-    /// Those of them, by their place among the answers, whose last use may be among what was not understood then.
+    /// Which of them, by their places and in order, tell of a last use that may be among what was not understood then.
     pub unread_uses: Vec<u32>,
     /// For each observation, in order, what was decided about it.
     pub decisions: &'a [u8],
