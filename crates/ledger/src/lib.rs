@@ -66,7 +66,7 @@ pub use recency::Order;
 pub use registers::{Register, Registers};
 pub use shift::{DayCounts, Shift};
 pub use verdict::{
-    Case, Judge, KMS_LAG, Override, Rules, TagThreshold, Threshold, ThresholdError, ThresholdSource,
+    Case, Judge, KMS_LAG, Look, Override, Rules, TagThreshold, Threshold, ThresholdError, ThresholdSource,
     Thresholds, Verdict, VerdictKind, Witnesses, age_in_words,
 };
 pub use window::{Copies, Entered, IdWindow};

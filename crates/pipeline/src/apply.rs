@@ -68,8 +68,9 @@ pub fn apply<T: Trace>(body: &[u8], targets: Targets<'_, T>) -> Result<(), Epoch
     for (place, change) in header.pipe {
         coverage.note_pipe_change(place, change);
     }
-    for answer in &header.answers {
-        take_answer(answer, ledger, delta, inventory, coverage);
+    for (number, answer) in (0u32..).zip(&header.answers) {
+        let is_unread = header.unread_uses.binary_search(&number).is_ok();
+        take_answer(answer, is_unread, ledger, delta, inventory, coverage);
     }
     for (source, checkpoint) in header.checkpoints {
         checkpoints.note(source, checkpoint);
@@ -79,6 +80,7 @@ pub fn apply<T: Trace>(body: &[u8], targets: Targets<'_, T>) -> Result<(), Epoch
 
 fn take_answer<T: Trace>(
     answer: &Answer,
+    is_unread: bool,
     ledger: &Ledger<T>,
     delta: &mut Delta,
     inventory: &mut Inventory,
@@ -87,7 +89,7 @@ fn take_answer<T: Trace>(
     match answer {
         Answer::Key(answer) => {
             let ours = ledger.with(answer.key, |state| state.last_use().map(|last| last.rank().time));
-            coverage.note_kms_use(answer, ours.flatten());
+            coverage.note_kms_use(answer, ours.flatten(), is_unread);
             if ledger.answer(answer) {
                 delta.touch(answer.key);
             }

@@ -9,7 +9,7 @@ use dormouse_model::{AccountId, Answer, Checkpoint, EventTime, KeyArn, Observati
 use serde::{Deserialize, Serialize};
 
 /// The format of epochs; a change of any encoded type needs a new number, and a reader for the old one.
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
 
 /// Everything in an epoch but the observations.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -41,6 +41,8 @@ pub struct Header<'a> {
     pub cells: Vec<CellShift>,
     /// What AWS said when it was asked.
     pub answers: Vec<Answer>,
+    /// Which of them, by their places and in order, tell of a last use that may be among what was not understood then.
+    pub unread_uses: Vec<u32>,
     /// For each observation, in order, what was decided about it.
     pub decisions: &'a [u8],
 }

@@ -135,25 +135,30 @@ impl State {
         outcome.map_err(PipelineError::from)
     }
 
-    /// A committed epoch becomes visible, all at once.
-    pub(crate) fn apply(&mut self, body: &[u8]) -> Result<(), EpochError> {
+    /// A committed epoch becomes visible, all at once, with what the quarantine holds since, if that is new: nobody sees a
+    /// claim without the hole that takes it away.
+    pub(crate) fn apply(&mut self, body: &[u8], unread: Option<Vec<Unread>>) -> Result<(), EpochError> {
         let mut recent = self.recent.write();
+        let mut coverage = self.coverage.write();
         let Recent { delta, totals, .. } = &mut *recent;
         let targets = Targets {
             ledger: &self.ledger,
             delta,
             unknowns: &mut totals.unknowns,
-            coverage: &mut self.coverage.write(),
+            coverage: &mut coverage,
             inventory: &mut self.inventory.write(),
             checkpoints: &mut self.checkpoints.write(),
         };
         apply(body, targets)?;
+        if let Some(unread) = unread {
+            coverage.set_unread(held_back(unread));
+        }
         self.unfolded_bytes += body.len();
         Ok(())
     }
 
     fn read_epoch(&mut self, body: &[u8]) -> Result<(), EpochError> {
-        self.apply(body)?;
+        self.apply(body, None)?;
         let (header, observations) = epoch::decode(body)?;
         for (id, time) in &header.records {
             self.window.enter(Identity::from_bytes(*id), *time, Copies::RECORD);

@@ -27,7 +27,7 @@ use crate::intake::{Decoded, ObjectIntakes, OnPoison, PipelineIntake};
 use crate::inventory::{self, InventoryIntake, SubmittedAnswers};
 use crate::metrics::{Metrics, Observed, observe};
 use crate::recent::SharedRecent;
-use crate::recover::{Shared, State, held_back, recover};
+use crate::recover::{Shared, State, recover};
 use crate::seal::{History, Sealed, seal, seal_answers, seal_history};
 use crate::view::LiveView;
 
@@ -643,7 +643,8 @@ impl Core {
 
     fn seal_answers(&mut self, now: EventTime, answers: Vec<Answer>) -> Result<Sealed, PipelineError> {
         self.state.last_seq += 1;
-        Ok(seal_answers(self.state.last_seq, now, self.state.window.floor(), answers)?)
+        let state = &self.state;
+        Ok(seal_answers(state.last_seq, now, state.window.floor(), &state.coverage.read(), answers)?)
     }
 
     fn seal_history(&mut self, now: EventTime, mut history: History) -> Result<Sealed, PipelineError> {
@@ -689,11 +690,9 @@ impl Core {
 
     /// What is durable becomes visible.
     fn apply(&mut self, sealed: &Sealed) -> Result<(), PipelineError> {
-        self.state.apply(&sealed.body)?;
-        if !sealed.released.is_empty() || !sealed.quarantine.is_empty() {
-            let unread = self.store.unread()?;
-            self.state.coverage.write().set_unread(held_back(unread));
-        }
+        let has_changed = !sealed.released.is_empty() || !sealed.quarantine.is_empty();
+        let unread = if has_changed { Some(self.store.unread()?) } else { None };
+        self.state.apply(&sealed.body, unread)?;
         for &place in &sealed.aliases {
             self.store.retry_at(UNRESOLVED_ALIAS, place, sealed.sealed_at)?;
         }

@@ -248,9 +248,14 @@ pub(crate) fn seal_answers(
     seq: u64,
     sealed_at: EventTime,
     floor: EventTime,
+    coverage: &Coverage,
     answers: Vec<Answer>,
 ) -> Result<Sealed, EpochError> {
-    let header = Header { floor, answers, ..Header::default() };
+    // What the quarantine holds now it may not hold when the journal is read again.
+    let is_unread = |answer: &Answer| matches!(answer, Answer::Key(answer) if coverage.may_be_unread(answer));
+    let unread = (0u32..).zip(&answers).filter(|(_, answer)| is_unread(answer));
+    let unread_uses = unread.map(|(number, _)| number).collect();
+    let header = Header { floor, answers, unread_uses, ..Header::default() };
     let body = epoch::encode(&header, &[])?;
     // A list in which nothing is new confirms what was known.
     let aliases = header.answers.iter().filter_map(|answer| match answer {

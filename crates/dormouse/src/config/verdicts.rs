@@ -205,6 +205,8 @@ impl CoverageConfig {
             rules: patterns(&self.rules),
             trails: patterns(&self.trails),
             central: self.central_accounts.clone(),
+            // What is declared of history is claimed before it is read: what KMS knows of it was not missed.
+            declared: self.declared(),
             ..CoverageOptions::default()
         }
     }

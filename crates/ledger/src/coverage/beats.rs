@@ -16,8 +16,10 @@ use super::spans::{Gap, Span, with, without};
 
 /// How long a heartbeat that has not come back is waited for, to join what it parted …
 const KEPT_SECONDS: u32 = 3 * 3_600;
-/// … and how many are kept at most.
+/// … and how many are kept …
 const MOST_BEATS: usize = 24;
+/// … or, if some of the oldest may well come back, at most.
+const MOST_WAITED_FOR: usize = 256;
 /// Heartbeats sent within so many seconds of each other may be journaled in any order.
 const RACE_SECONDS: u32 = 120;
 /// `ListKeys` calls that came back and that nobody announced yet: mostly other people's.
@@ -171,17 +173,35 @@ impl Beats {
             return Some(known);
         }
         if self.lines.len() >= MOST_LINES {
-            return None;
+            return self.replace_line(source);
         }
         self.lines.push(Line { source: source.into(), spans: Vec::new() });
         Some(self.lines.len() - 1)
     }
 
+    /// Gives the place of the source through which nothing has come back for longest to a new one, with all that it
+    /// proved; none if something came back through each of late.
+    fn replace_line(&mut self, source: &str) -> Option<usize> {
+        let is_carried = |number: usize| {
+            let by = self.open.iter().map(|beat| beat.by);
+            by.chain(self.strangers.iter().map(|stranger| stranger.by)).any(|by| by >> number & 1 == 1)
+        };
+        let proven_until = |number: &usize| self.lines[*number].spans.last().map(|span| span.until);
+        let oldest = (0..self.lines.len()).filter(|&number| !is_carried(number)).min_by_key(proven_until)?;
+        self.lines[oldest] = Line { source: source.into(), spans: Vec::new() };
+        Some(oldest)
+    }
+
     /// Turns what is too old into spans.
     fn forget(&mut self, blind_after: u32) {
         let latest = self.open.iter().map(|beat| beat.sent).max().unwrap_or_default();
-        let is_old = |beat: &Beat| latest.seconds_since(beat.sent) > KEPT_SECONDS;
-        while self.open.len() > MOST_BEATS || self.open.len() > 1 && is_old(&self.open[0]) {
+        let is_old = |beat: &Beat| latest.seconds_since(beat.sent) > KEPT_SECONDS.max(blind_after);
+        // One that may still come back is never dropped, nor the one before it, which it proves something with.
+        let is_waited_for = |beat: &Beat| beat.at.is_none() && latest.seconds_since(beat.sent) <= blind_after;
+        let is_over = |open: &[Beat]| {
+            open.len() > MOST_WAITED_FOR || open.len() > MOST_BEATS && !open[..2].iter().any(is_waited_for)
+        };
+        while is_over(&self.open) || self.open.len() > 1 && is_old(&self.open[0]) {
             let (oldest, next) = (self.open[0], self.open[1]);
             for (number, line) in self.lines.iter_mut().enumerate() {
                 if let Some(span) = proven(&oldest, &next, number, blind_after) {
@@ -246,6 +266,13 @@ impl Beats {
             }
         }
         last
+    }
+
+    /// Whether one of ours came back through a source, as far as is known.
+    pub(crate) fn came_through(&self, source: &str) -> bool {
+        self.lines.iter().position(|line| *line.source == *source).is_some_and(|number| {
+            !self.lines[number].spans.is_empty() || self.open.iter().any(|beat| beat.by >> number & 1 == 1)
+        })
     }
 
     /// The time of the latest that came back.

@@ -37,6 +37,17 @@ pub struct Missed {
     pub(crate) stream: Vec<Gap>,
     /// What is no longer claimed by digests.
     pub(crate) digests: Vec<Gap>,
+    /// What is no longer claimed by declaration.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) declared: Vec<Gap>,
+}
+
+/// The spans of each kind of claim in which something lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Claimed {
+    pub(super) stream: Option<Span>,
+    pub(super) digests: Option<Span>,
+    pub(super) declared: Option<Span>,
 }
 
 impl Missed {
@@ -46,7 +57,7 @@ impl Missed {
     }
 
     /// Takes a missed use, which lay in these spans of the claims.
-    pub(super) fn note(&mut self, missed: MissedUse, stream: Option<Span>, digests: Option<Span>) {
+    pub(super) fn note(&mut self, missed: MissedUse, claims: Claimed) {
         let MissedUse { key, at, found, ours, .. } = &missed;
         let ours = ours.map_or("none had arrived before".to_owned(), |ours| {
             format!("the last that had arrived was at {ours}")
@@ -57,11 +68,13 @@ impl Missed {
             until: (*found).max(span.from.plus(1)),
             reason: reason.as_str().into(),
         };
-        if let Some(span) = stream {
-            add_gap(&mut self.stream, ended(span), MOST_ENDED);
-        }
-        if let Some(span) = digests {
-            add_gap(&mut self.digests, ended(span), MOST_ENDED);
+        let Claimed { stream, digests, declared } = claims;
+        for (span, gaps) in
+            [(stream, &mut self.stream), (digests, &mut self.digests), (declared, &mut self.declared)]
+        {
+            if let Some(span) = span {
+                add_gap(gaps, ended(span), MOST_ENDED);
+            }
         }
         self.total += 1;
         self.latest.push(missed);

@@ -29,19 +29,20 @@ pub mod unread;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use dormouse_model::{EventTime, KeyAnswer, KeyArn, KeySaid, Place, SourceMark};
+use dormouse_model::{EventTime, KeyAnswer, KeyArn, KeySaid, LastUsage, Meaning, Place, SourceMark};
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
 use crate::cells::{CellShift, Days, FinishedCells};
 use beats::Beats;
-use filter::Filter;
-use missed::{Missed, MissedUse};
+use filter::{Filter, Pass};
+use missed::{Claimed, Missed, MissedUse};
 use options::CoverageOptions;
 pub use source::SourceCoverage;
 pub(crate) use spans::add_gap;
 use spans::cut;
 pub use spans::{Gap, Span, with, without};
+pub(crate) use spans::{common, less};
 use switches::Switches;
 pub use switches::{LeavesOut, PipeChange};
 use unread::{Holes, UnknownCalls, Unread};
@@ -132,12 +133,16 @@ const MOST_PLACES: usize = 100_000;
 impl Coverage {
     /// Events of a place arrived through a source.
     pub fn note_seen(&mut self, source: &str, place: Place, seen: Seen) {
+        let settle = self.options.settle_seconds;
         let Some(known) = self.place_mut(place) else { return };
         match known.received.get_mut(source) {
             Some(before) => *before = before.plus(seen),
             None => {
                 known.received.insert(source.into(), seen);
             }
+        }
+        if known.beats.last_returned().is_none() {
+            known.switches.note_events(seen.first, seen.last, settle);
         }
     }
 
@@ -163,8 +168,15 @@ impl Coverage {
         operation: &str,
         (first, last): (EventTime, EventTime),
     ) {
+        let mut floor = EventTime::default();
         if let Some(known) = self.sources.get_mut(source) {
-            filter::note(&mut known.operations, operation, last);
+            if !filter::is_usual(operation) {
+                // Its calls count since it is configured, and what arrived before was not counted: when that was is known
+                // by the source's marks.
+                floor = known.last.at.plus(source::LONGEST_SILENCE_SECONDS);
+            }
+            let pass = Pass { since: first.max(floor), last };
+            filter::note(&mut known.operations, operation, pass);
             self.changed_sources.insert(source.into());
         }
         let settle = self.options.settle_seconds;
@@ -175,7 +187,7 @@ impl Coverage {
             self.changed_places.insert(place);
             known.switches.note_uses(first, last, settle);
             if let Some(filter) = &mut known.filter {
-                filter.note_passed(source, operation, last);
+                filter.note_passed(source, operation, (first, last), floor);
             }
         }
     }
@@ -234,13 +246,23 @@ impl Coverage {
     fn note_switch(&mut self, place: Place, change: &PipeChange, effect: switches::Effect) {
         let settle = self.options.settle_seconds;
         let alters = change.alters_the_filter(&self.options);
+        let is_first = alters && self.places.get(&place).is_none_or(|known| known.filter.is_none());
+        let passed = self.sources.iter().map(|(name, source)| (&**name, &source.operations));
+        let first = is_first.then(|| Filter::new(change.at, passed));
         let Some(known) = self.place_mut(place) else { return };
         let is_known = known.switches.iter().any(|switch| switch.is_of(change));
         if !is_known {
             known.switches.note(change, effect, &known.beats, &known.pipe, settle);
+            if known.beats.last_returned().is_none() {
+                for seen in known.received.values() {
+                    known.switches.note_events(seen.last, seen.last, settle);
+                }
+            }
         }
-        if alters {
-            Filter::note_change(&mut known.filter, change.at);
+        match &mut known.filter {
+            Some(filter) if alters => filter.note_change(change.at),
+            Some(_) => {}
+            none => *none = first,
         }
     }
 
@@ -276,24 +298,32 @@ impl Coverage {
     }
 
     /// KMS said when a key was last used; `ours` is the last use that had arrived. True if a use was missed: it lies in
-    /// what was claimed, and should have arrived long before KMS was asked.
-    pub fn note_kms_use(&mut self, answer: &KeyAnswer, ours: Option<EventTime>) -> bool {
+    /// what was claimed, and should have arrived long before KMS was asked. One that may have arrived and was not
+    /// understood (`is_unread`, as [`Coverage::may_be_unread`] said when the answer was journaled) is not missed.
+    pub fn note_kms_use(&mut self, answer: &KeyAnswer, ours: Option<EventTime>, is_unread: bool) -> bool {
         let KeySaid::LastUsage(usage) = &answer.said else { return false };
         let Some(used) = &usage.last else { return false };
         let delay = self.options.delivery_delay_seconds;
         let is_later = ours.is_none_or(|ours| used.at.seconds_since(ours) > delay);
         // GetPublicKey is never in it: KMS does not track it.
-        if !is_later || answer.asked_at.seconds_since(used.at) < delay {
+        if is_unread || !is_later || answer.asked_at.seconds_since(used.at) < delay {
             return false;
         }
         let key = answer.key;
         let place = Place { account: key.account(), region: key.region() };
         let claimed = self.claimed(place, answer.asked_at);
         let holds = |span: &&Span| span.from <= used.at && used.at < span.until;
-        let passes = claimed.operations.contains_key(&used.operation);
-        let stream = claimed.stream.iter().find(holds).copied().filter(|_| passes);
-        let digests = claimed.digests.iter().find(holds).copied();
-        if stream.is_none() && digests.is_none() {
+        let seen = claimed.seen.get(&used.operation).map_or(&[][..], Vec::as_slice);
+        let claims = Claimed {
+            stream: seen.iter().find(holds).copied(),
+            digests: claimed.digests.iter().find(holds).copied(),
+            declared: self
+                .declared(place, answer.asked_at, &self.options.declared)
+                .iter()
+                .find(holds)
+                .copied(),
+        };
+        if claims == Claimed::default() {
             return false;
         }
         let missed = MissedUse {
@@ -305,8 +335,18 @@ impl Coverage {
             found: answer.asked_at,
         };
         let Some(known) = self.place_mut(place) else { return false };
-        known.missed.note(missed, stream, digests);
+        known.missed.note(missed, claims);
         true
+    }
+
+    /// Whether the use that KMS speaks of may be among what arrived and was not understood. The quarantine is not
+    /// journaled: whoever journals the answer journals this with it.
+    pub fn may_be_unread(&self, answer: &KeyAnswer) -> bool {
+        let KeySaid::LastUsage(LastUsage { last: Some(used), .. }) = &answer.said else { return false };
+        let place = Place { account: answer.key.account(), region: answer.key.region() };
+        let of_place = self.holes_of_place(place);
+        let mut holes = self.holes_of_key(answer.key).iter().chain(&of_place);
+        holes.any(|hole| hole.from <= used.at && used.at < hole.until)
     }
 
     /// Takes what the quarantine holds, instead of what it held before.
@@ -326,14 +366,23 @@ impl Coverage {
         self.holes.of_key(key)
     }
 
+    /// Those of them where an operation was called that nobody knows.
+    pub(crate) fn calls_of_key(&self, key: KeyArn) -> &[Gap] {
+        self.holes.calls_of(key)
+    }
+
     /// Those of a place, whatever the key.
     pub(crate) fn holes_of_place(&self, place: Place) -> Vec<Gap> {
         let mut holes: Vec<Gap> = self.holes.of_place(place).cloned().collect();
-        if let Some(known) = self.places.get(&place) {
-            let of_place = known.unknown.holes(&self.options.operations);
-            holes.extend(of_place.filter(|(key, _)| key.is_none()).map(|(_, gap)| gap));
-        }
+        holes.extend(self.calls_of_place(place));
         holes
+    }
+
+    /// Those of them where an operation was called that nobody knows.
+    pub(crate) fn calls_of_place(&self, place: Place) -> Vec<Gap> {
+        let Some(known) = self.places.get(&place) else { return Vec::new() };
+        let calls = known.unknown.holes(&self.options.operations);
+        calls.filter(|(key, _)| key.is_none()).map(|(_, gap)| gap).collect()
     }
 
     /// What is configured.
@@ -341,9 +390,22 @@ impl Coverage {
         &self.options
     }
 
-    /// The same with other options.
+    /// The same with other options. Operations whose calls do not count any more have to be seen again when they do.
     #[must_use]
     pub fn with_options(mut self, options: CoverageOptions) -> Self {
+        let counts = |name: &str| options.operations.meaning(name) == Some(Meaning::InUse);
+        for (name, source) in &mut self.sources {
+            let before = source.operations.len();
+            source.operations.retain(|name, _| counts(name));
+            if source.operations.len() < before {
+                self.changed_sources.insert(name.clone());
+            }
+        }
+        for (&place, known) in &mut self.places {
+            if known.filter.as_mut().is_some_and(|filter| filter.keep(counts)) {
+                self.changed_places.insert(place);
+            }
+        }
         self.options = options;
         self
     }

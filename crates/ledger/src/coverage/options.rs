@@ -2,6 +2,7 @@
 
 use dormouse_model::{AccountId, OperationTable};
 
+use crate::Declared;
 use crate::query::Pattern;
 
 /// What is configured about claims. The same must be given to whoever reads the journal again.
@@ -13,7 +14,8 @@ pub struct CoverageOptions {
     /// A heartbeat proves that a switch was turned back only if it is later than the switch by so much: what was on its
     /// way when the switch was turned still arrives.
     pub settle_seconds: u32,
-    /// A use that KMS knows may be as late as this without having been missed.
+    /// An event may be as late as this: nothing is claimed of so many seconds before a source had taken everything, and
+    /// a use that KMS knows is not missed before.
     pub delivery_delay_seconds: u32,
     /// The EventBridge rules that deliver to us, by name; all if empty.
     pub rules: Vec<Pattern>,
@@ -23,6 +25,8 @@ pub struct CoverageOptions {
     pub central: Vec<AccountId>,
     /// Calls of operations that it names hold nothing back.
     pub operations: OperationTable,
+    /// What is declared complete: a use in it that KMS knows, and that never arrived, is missed.
+    pub declared: Vec<Declared>,
 }
 
 impl Default for CoverageOptions {
@@ -35,6 +39,7 @@ impl Default for CoverageOptions {
             trails: Vec::new(),
             central: Vec::new(),
             operations: OperationTable::default(),
+            declared: Vec::new(),
         }
     }
 }

@@ -1,14 +1,13 @@
 //! What a source says of its completeness, and the holes that follow from it.
 
-use std::collections::BTreeMap;
-
 use dormouse_model::{DeadLetters, EventTime, SourceMark};
 use serde::{Deserialize, Serialize};
 
-use super::spans::{Gap, add_gap};
+use super::filter::Operations;
+use super::spans::{Gap, Span, add_gap};
 
 /// Between two marks of a source that was at work lies less than this; marks come every minute.
-const LONGEST_SILENCE_SECONDS: u32 = 600;
+pub(super) const LONGEST_SILENCE_SECONDS: u32 = 600;
 const MOST_HOLES: usize = 1_000;
 
 /// What is known of one source.
@@ -22,9 +21,9 @@ pub struct SourceCoverage {
     pub last: SourceMark,
     /// Where something may have been lost, in order.
     pub holes: Vec<Gap>,
-    /// The in-use operations of which a successful call ever arrived, from anywhere: the time of the latest.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub operations: BTreeMap<Box<str>, EventTime>,
+    /// The in-use operations of which a successful call ever arrived, from anywhere.
+    #[serde(default, skip_serializing_if = "Operations::is_empty")]
+    pub operations: Operations,
 }
 
 impl SourceCoverage {
@@ -94,6 +93,11 @@ impl SourceCoverage {
         };
         let of = mark.of.clone().or(self.last.of.take());
         self.last = SourceMark { retention_seconds, dead_letters, lost: None, of, ..mark.clone() };
+    }
+
+    /// The holes by the time of events: what got lost on its arrival may have happened so many seconds before.
+    pub(crate) fn holes_by_event(&self, delay_seconds: u32) -> impl Iterator<Item = Span> {
+        self.holes.iter().map(move |hole| Span { from: hole.from.minus(delay_seconds), until: hole.until })
     }
 
     pub(super) fn add_hole(&mut self, from: EventTime, until: EventTime, reason: &str) {

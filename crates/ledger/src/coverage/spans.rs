@@ -85,3 +85,26 @@ pub fn with(mut spans: Vec<Span>, new: Span) -> Vec<Span> {
     spans.splice(first..behind, [joined]);
     spans
 }
+
+/// The parts of spans that lie in others, too.
+pub(crate) fn common(some: &[Span], others: &[Span]) -> Vec<Span> {
+    let (mut one, mut other) = (0, 0);
+    let mut both = Vec::new();
+    while let (Some(a), Some(b)) = (some.get(one), others.get(other)) {
+        let span = Span { from: a.from.max(b.from), until: a.until.min(b.until) };
+        if span.from < span.until {
+            both.push(span);
+        }
+        if a.until <= b.until {
+            one += 1;
+        } else {
+            other += 1;
+        }
+    }
+    both
+}
+
+/// The spans without the gaps.
+pub(crate) fn less(spans: Vec<Span>, gaps: &[Gap]) -> Vec<Span> {
+    gaps.iter().fold(spans, |spans, gap| without(&spans, Span { from: gap.from, until: gap.until }))
+}

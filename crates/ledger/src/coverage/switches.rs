@@ -55,8 +55,10 @@ pub(super) enum Effect {
     Off,
     /// Uses may not be delivered until both heartbeats and uses have come back, or it is undone.
     Hides,
-    /// What passes may be another choice of operations from now on.
+    /// What passes may be another choice of operations from now on; what left out uses before may be over.
     Filter,
+    /// A rule may let another choice of operations through.
+    Rule,
 }
 
 impl PipeChange {
@@ -66,9 +68,11 @@ impl PipeChange {
         }
         match &*self.operation {
             "PutEventSelectors" if self.leaves_out != LeavesOut::Nothing => Effect::Hides,
-            "StopLogging" | "DeleteTrail" | "UpdateTrail" | "DisableRule" | "DeleteRule" | "PutRule"
+            "StopLogging" | "DeleteTrail" | "UpdateTrail" | "DisableRule" | "DeleteRule"
             | "RemoveTargets" => Effect::Off,
             "PutEventSelectors" => Effect::Filter,
+            // Rules are put by everyone who deploys; one that lets nothing through is found by the heartbeats.
+            "PutRule" => Effect::Rule,
             _ => Effect::Nothing,
         }
     }
@@ -196,7 +200,7 @@ impl Switches {
     ) {
         let is_same = |subject: Option<&str>| subject.map(name_of) == change.subject.as_deref().map(name_of);
         match effect {
-            Effect::Nothing => {}
+            Effect::Nothing | Effect::Rule => {}
             Effect::Filter => {
                 let undone = |switch: &&mut Switch| {
                     switch.uses.is_some() && switch.from <= change.at && is_same(switch.subject.as_deref())
@@ -225,6 +229,15 @@ impl Switches {
 
     pub(super) fn note_beat(&mut self, at: EventTime, settle: u32) {
         self.0.iter_mut().for_each(|switch| switch.note_beat(at, settle));
+    }
+
+    /// Where heartbeats never come back, any events that arrive show that events are delivered: the earliest and the
+    /// latest of some are of these times.
+    pub(super) fn note_events(&mut self, first: EventTime, last: EventTime, settle: u32) {
+        for switch in &mut self.0 {
+            let at = if first >= switch.after.plus(settle) { first } else { last };
+            switch.note_beat(at, settle);
+        }
     }
 
     /// Uses came back, the earliest and the latest of some at these times.

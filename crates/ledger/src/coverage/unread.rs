@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use dormouse_model::{AccountId, EventTime, KeyArn, OperationTable, Place, Region};
+use dormouse_model::{AccountId, EventTime, KeyArn, Meaning, OperationTable, Place, Region};
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +55,9 @@ pub(super) struct Holes {
     places: HashMap<Place, Vec<Gap>, RandomState>,
     /// Those of the quarantine alone …
     unread_keys: HashMap<KeyArn, Vec<Gap>, RandomState>,
-    /// … and with calls of operations that nobody knows.
+    /// … those of calls of operations that nobody knows …
+    calls: HashMap<KeyArn, Vec<Gap>, RandomState>,
+    /// … and both.
     keys: HashMap<KeyArn, Vec<Gap>, RandomState>,
 }
 
@@ -82,6 +84,7 @@ impl Holes {
     pub(super) fn add_calls(&mut self, calls: impl Iterator<Item = (Option<KeyArn>, Gap)>) {
         for (key, gap) in calls {
             if let Some(key) = key {
+                add_gap(self.calls.entry(key).or_default(), gap.clone(), MOST_HOLES);
                 add_gap(self.keys.entry(key).or_default(), gap, MOST_HOLES);
             }
         }
@@ -90,10 +93,16 @@ impl Holes {
     /// These are all such calls that name this key.
     pub(super) fn set_calls(&mut self, key: KeyArn, calls: Vec<Gap>) {
         let mut holes = self.unread_keys.get(&key).cloned().unwrap_or_default();
-        for gap in calls {
-            add_gap(&mut holes, gap, MOST_HOLES);
+        for gap in &calls {
+            add_gap(&mut holes, gap.clone(), MOST_HOLES);
         }
         self.keys.insert(key, holes);
+        self.calls.insert(key, calls);
+    }
+
+    /// Those of calls of operations that nobody knows.
+    pub(super) fn calls_of(&self, key: KeyArn) -> &[Gap] {
+        self.calls.get(&key).map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn of_key(&self, key: KeyArn) -> &[Gap] {
@@ -151,13 +160,17 @@ impl UnknownCalls {
         }
     }
 
-    /// The holes, each with the key that it is of, but for operations that the table names.
+    /// The holes, each with the key that it is of, but for operations of which the table says that they use no key. One
+    /// that it calls a use by now was not taken for one then.
     pub(super) fn holes(&self, table: &OperationTable) -> impl Iterator<Item = (Option<KeyArn>, Gap)> {
-        let held = self.0.iter().filter(|call| table.meaning(&call.operation).is_none());
+        let held = self
+            .0
+            .iter()
+            .filter(|call| matches!(table.meaning(&call.operation), None | Some(Meaning::InUse)));
         held.flat_map(|call| {
             let reason = match &*call.operation {
                 OVERFLOW => "calls of more operations that are not known succeeded than are kept".to_owned(),
-                name => format!("{name}, which the operations table does not name, succeeded"),
+                name => format!("{name}, which the operations table did not name, succeeded"),
             };
             let gap =
                 move |span: &Span| Gap { from: span.from, until: span.until, reason: reason.as_str().into() };

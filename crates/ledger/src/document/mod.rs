@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use dormouse_model::{AccountId, EventTime, Grants, KeyArn, LifecycleState, Region, Rotation};
 use serde::{Deserialize, Serialize};
 
-use crate::{Evidence, Facts, Judge, KeyState, Ledger, Nature, Registers, Stamped, Trace, Verdict};
+use crate::{Evidence, Facts, Judge, KeyState, Ledger, Look, Nature, Registers, Stamped, Trace, Verdict};
 
 /// Where the evidence of a use comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,14 +193,15 @@ pub struct GrantsDocument {
 }
 
 impl KeyDocument {
-    /// The document of a key. Looks up its multi-Region siblings in the ledger and places in what the judge knows: not to
-    /// be called with the key locked while others write.
+    /// The document of a key whose state was copied behind `look`. Looks up its multi-Region siblings in the ledger: not
+    /// to be called with the key locked while others write.
     pub fn new<T: Trace>(
         key: KeyArn,
         state: &KeyState<Evidence>,
         ledger: &Ledger<T>,
         source: Source,
         judge: &Judge,
+        look: Look,
     ) -> Self {
         let is_received = ledger.is_received(key.account());
         let counts = state.counts(is_received);
@@ -215,7 +216,7 @@ impl KeyDocument {
         });
         let last_use = last_use(state, source);
         let last_attempt = state.last_attempt().map(AttemptDocument::new);
-        let mut verdict = judge.verdict(&judge.case(key, state, ledger.aliases()));
+        let mut verdict = judge.verdict(&judge.case(look, key, state, ledger.aliases()));
         verdict
             .evidence
             .extend(last_attempt.as_ref().filter(|_| verdict.wanted).map(AttemptDocument::in_words));

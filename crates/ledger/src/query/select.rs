@@ -105,9 +105,10 @@ pub fn select<T: Trace>(ledger: &Ledger<T>, query: &KeyQuery, judge: &Judge) -> 
             found.push((last_use.map(seconds), key, row));
             continue;
         }
+        let mut claims = needs_case.then(|| judge.look(key));
         let look = |state: &KeyState<T>| {
             filter.takes_state(key, state, ledger.aliases()).then(|| {
-                let case = needs_case.then(|| judge.case(key, state, ledger.aliases()));
+                let case = claims.take().map(|claims| judge.case(claims, key, state, ledger.aliases()));
                 (value(query.sort, key, state, ledger), case)
             })
         };

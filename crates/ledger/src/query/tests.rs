@@ -178,7 +178,10 @@ proptest! {
                 select(&ledger, &query, &judge());
             }
         }
-        let document = |key, state: &_| KeyDocument::new(key, state, &ledger, Source::Stream, &judge());
+        let document = |key, state: &_| {
+            let judge = judge();
+            KeyDocument::new(key, state, &ledger, Source::Stream, &judge, judge.look(key))
+        };
         let mut expected = Vec::new();
         let asks_for_deleted = filter.contains(&("state", "Deleted"));
         ledger.for_each_key(|key, state| {

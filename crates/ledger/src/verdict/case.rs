@@ -1,16 +1,32 @@
-//! What a verdict looks at: little enough to be copied out of a key's state, so that no lock is held while places are
-//! looked at.
+//! What a verdict looks at: little enough to be copied out of a key's state.
+//!
+//! Places are looked at first, and the key then. Between the two looks a use may enter, with the claim that covers it:
+//! seen in this order, the use is there and its claim is not; in the other, the claim without the use would be proof of
+//! what is not so.
+
+use std::sync::Arc;
 
 use dormouse_model::{EventTime, KeyArn, LifecycleState};
 
+use super::claim::PlaceClaim;
 use super::operations::Class;
 use super::{Rules, Threshold};
-use crate::{Aliases, Facts, KeyState, Registers, Trace};
+use crate::{Aliases, Facts, Gap, KeyState, Registers, Trace};
+
+/// What can be claimed about a key, from before its state was copied.
+#[derive(Clone, Debug)]
+pub struct Look {
+    pub(super) place: Arc<PlaceClaim>,
+    /// Where something that may have been a use of this very key was not understood.
+    pub(super) holes: Vec<Gap>,
+    /// Those of them where an operation was called that nobody knows.
+    pub(super) calls: Vec<Gap>,
+}
 
 /// What is known of a key, as far as a verdict on it needs it.
 #[derive(Clone, Debug)]
 pub struct Case {
-    pub(super) key: KeyArn,
+    pub(super) look: Look,
     /// The last use, whoever knows of it.
     pub(super) last_used: Option<EventTime>,
     /// Whether only KMS knows of it.
@@ -38,7 +54,13 @@ pub(super) struct KmsAnswer {
 
 impl Case {
     /// What is known of a key.
-    pub(super) fn new<T: Trace>(key: KeyArn, state: &KeyState<T>, aliases: &Aliases, rules: &Rules) -> Self {
+    pub(super) fn new<T: Trace>(
+        look: Look,
+        key: KeyArn,
+        state: &KeyState<T>,
+        aliases: &Aliases,
+        rules: &Rules,
+    ) -> Self {
         let registers = state.registers();
         let facts = registers.and_then(Registers::facts);
         let seen = state.last_use().map(|last| last.rank().time);
@@ -46,7 +68,7 @@ impl Case {
         let usage = facts.and_then(|facts| facts.usage.as_ref());
         let wanted = state.wanted().filter(|wanted| Some(wanted.last) > last_used);
         Self {
-            key,
+            look,
             last_used,
             only_kms_knows: last_used.is_some() && seen != last_used,
             created: registers.and_then(Registers::created),

@@ -11,7 +11,8 @@ use dormouse_model::{EventTime, Place, UsageWitness};
 
 use super::Rules;
 use super::operations::Class;
-use crate::coverage::{with, without};
+use crate::coverage::filter::is_usual;
+use crate::coverage::{common, with, without};
 use crate::{Coverage, Gap, Inventory, PlaceProof, Span};
 
 /// In seconds: KMS's own word is an hour late at the most; a clock that is a little fast must not make it more.
@@ -24,12 +25,17 @@ pub(super) struct PlaceClaim {
     pub(super) proof: PlaceProof,
     /// Whether KMS tells of last uses there.
     pub(super) usage: UsageWitness,
-    /// When all operations would have been seen.
-    pub(super) sure: Vec<Span>,
-    /// When those operations would have been seen that are known to pass through the stream.
-    pub(super) streamed: Vec<Span>,
-    /// By class of key: whether those that KMS remembers pass, and whether the others do.
-    passes: [(bool, bool); 6],
+    /// By class of key.
+    seen: [SeenOfClass; 6],
+}
+
+/// When a use of the keys of a class would have been seen at their place.
+#[derive(Debug, Default)]
+struct SeenOfClass {
+    /// By every operation that KMS remembers, too.
+    tracked: Vec<Span>,
+    /// By every other.
+    untracked: Vec<Span>,
 }
 
 impl PlaceClaim {
@@ -50,30 +56,36 @@ impl PlaceClaim {
     /// From what was proven already; events from before `arrived` are no longer on their way.
     pub(super) fn new(mut proof: PlaceProof, usage: UsageWitness, arrived: EventTime, rules: &Rules) -> Self {
         let later = Span { from: arrived, until: EventTime::from_seconds(u32::MAX) };
-        for spans in [&mut proof.stream, &mut proof.digests, &mut proof.declared] {
+        let claims = [&mut proof.stream, &mut proof.digests, &mut proof.declared];
+        for spans in claims.into_iter().chain(proof.seen.values_mut()) {
             *spans = without(spans, later);
         }
         let sure = proof.declared.iter().fold(proof.digests.clone(), |spans, &more| with(spans, more));
-        let streamed = proof.stream.iter().fold(sure.clone(), |spans, &more| with(spans, more));
-        let passes = Class::ALL.map(|class| {
+        let seen_of = |name: &str| {
+            let streamed = proof.seen.get(name).cloned().unwrap_or_default();
+            // One that only the configuration calls a use was read over wherever it was read before.
+            let sure: &[Span] = if is_usual(name) { &sure } else { &[] };
+            sure.iter().fold(streamed, |spans, &more| with(spans, more))
+        };
+        let seen_of_all = |names: &[Box<str>]| {
+            let whole = Span { from: EventTime::default(), until: arrived };
+            names.iter().fold(vec![whole], |spans, name| common(&spans, &seen_of(name)))
+        };
+        let seen = Class::ALL.map(|class| {
             let of_class = rules.operations.of_class(class);
-            let pass = |names: &[Box<str>]| names.iter().all(|name| proof.operations.contains_key(name));
-            (pass(&of_class.tracked), pass(&of_class.untracked))
+            SeenOfClass {
+                tracked: seen_of_all(&of_class.tracked),
+                untracked: seen_of_all(&of_class.untracked),
+            }
         });
-        Self { proof, usage, sure, streamed, passes }
-    }
-
-    /// Whether the operations of a class that KMS remembers, and the others, are known to pass through the stream.
-    pub(super) fn passes(&self, class: Class) -> (bool, bool) {
-        self.passes[class as usize]
+        Self { proof, usage, seen }
     }
 
     /// When each operation of a key would have been seen. `kms` is the span that KMS remembers.
     pub(super) fn of_key<'a>(&'a self, key: &KeyWitness, rules: &Rules, holes: &[Gap]) -> Claim<'a> {
         let of_class = rules.operations.of_class(key.class);
-        let (tracked_pass, untracked_pass) = self.passes(key.class);
-        let spans = |pass: bool| {
-            let spans: &'a [Span] = if pass { &self.streamed } else { &self.sure };
+        let seen = &self.seen[key.class as usize];
+        let less_holes = |spans: &'a [Span]| {
             if holes.is_empty() {
                 return Cow::Borrowed(spans);
             }
@@ -86,9 +98,9 @@ impl PlaceClaim {
             return Claim { tracked: Cow::Borrowed(&[]), kms: None, untracked: None };
         }
         Claim {
-            tracked: spans(tracked_pass),
+            tracked: less_holes(&seen.tracked),
             kms: key.kms.filter(|_| !of_class.tracked.is_empty()),
-            untracked: (!of_class.untracked.is_empty()).then(|| spans(untracked_pass)),
+            untracked: (!of_class.untracked.is_empty()).then(|| less_holes(&seen.untracked)),
         }
     }
 }

@@ -9,13 +9,14 @@ use foldhash::fast::RandomState;
 
 use super::claim::{Claim, KMS_LAG, KeyWitness, PlaceClaim};
 use super::operations::OfClass;
-use super::{Case, Rules, Verdict, VerdictKind, Witnesses, words};
+use super::{Case, Look, Rules, Verdict, VerdictKind, Witnesses, words};
 use crate::{Aliases, Coverage, Gap, Inventory, KeyState, Span, Trace};
 
 /// Judges keys at one moment. Clones share what was found out about places.
 ///
-/// A verdict takes two steps, so that a key's state and what is known of places are never locked together: first
-/// [`Judge::case`] copies what matters of a key, then [`Judge::kind`] or [`Judge::verdict`] judges it.
+/// A verdict takes three steps, so that a key's state and what is known of places are never locked together, and are
+/// seen in an order that cannot mislead: [`Judge::look`] looks at what can be claimed, then [`Judge::case`] copies what
+/// matters of the key, then [`Judge::kind`] or [`Judge::verdict`] judges it.
 #[derive(Clone)]
 pub struct Judge {
     now: EventTime,
@@ -94,50 +95,41 @@ impl Judge {
         last_used.filter(|&at| self.now.seconds_since(at) < self.shortest).map(|_| VerdictKind::InUse)
     }
 
-    /// What is known of a key, as far as it matters.
-    pub fn case<T: Trace>(&self, key: KeyArn, state: &KeyState<T>, aliases: &Aliases) -> Case {
-        Case::new(key, state, aliases, &self.rules)
+    /// What can be claimed about a key. Looks at what is known of places: not to be called with a key's state locked,
+    /// but before that state is looked at.
+    pub fn look(&self, key: KeyArn) -> Look {
+        let place = Place { account: key.account(), region: key.region() };
+        let known = self.places.read().unwrap_or_else(PoisonError::into_inner).get(&place).cloned();
+        let (mut new, mut holes, mut calls) = (None, Vec::new(), Vec::new());
+        self.witnesses.look(&mut |coverage, inventory| {
+            if known.is_none() {
+                new = Some(PlaceClaim::of(place, self.now, &self.rules, coverage, inventory));
+            }
+            holes = coverage.holes_of_key(key).to_vec();
+            calls = coverage.calls_of_key(key).to_vec();
+        });
+        let place = known.unwrap_or_else(|| {
+            let new = Arc::new(new.unwrap_or_default());
+            let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(places.entry(place).or_insert(new))
+        });
+        Look { place, holes, calls }
     }
 
-    /// What may be said of a key. May look at what is known of places: not to be called with a key's state locked.
+    /// What is known of a key, as far as it matters, seen behind `look`.
+    pub fn case<T: Trace>(&self, look: Look, key: KeyArn, state: &KeyState<T>, aliases: &Aliases) -> Case {
+        Case::new(look, key, state, aliases, &self.rules)
+    }
+
+    /// What may be said of a key.
     pub fn kind(&self, case: &Case) -> VerdictKind {
         self.by_what_is_known_of_it(case).unwrap_or_else(|| self.find(case)).kind
     }
 
-    /// What may be said of a key, and what it rests on. Not to be called with a key's state locked either.
+    /// What may be said of a key, and what it rests on.
     pub fn verdict(&self, case: &Case) -> Verdict {
-        self.verdict_from(case, &self.place(case.key), &self.holes(case.key))
-    }
-
-    /// Likewise, from what is known of its place, and of itself.
-    pub(super) fn verdict_from(&self, case: &Case, place: &PlaceClaim, holes: &[Gap]) -> Verdict {
-        let finding = self.by_what_is_known_of_it(case).unwrap_or_else(|| self.find_from(case, place, holes));
-        words::verdict(self, case, &finding, place, holes)
-    }
-
-    /// What can be claimed about the place of a key.
-    fn place(&self, key: KeyArn) -> Arc<PlaceClaim> {
-        let place = Place { account: key.account(), region: key.region() };
-        if let Some(known) = self.places.read().unwrap_or_else(PoisonError::into_inner).get(&place) {
-            return Arc::clone(known);
-        }
-        let mut claim = PlaceClaim::default();
-        self.witnesses.look(&mut |coverage, inventory| {
-            claim = PlaceClaim::of(place, self.now, &self.rules, coverage, inventory);
-        });
-        let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(places.entry(place).or_insert_with(|| Arc::new(claim)))
-    }
-
-    /// Where something that may have been a use of this very key was not understood.
-    fn holes(&self, key: KeyArn) -> Vec<Gap> {
-        let mut holes = Vec::new();
-        self.witnesses.look(&mut |coverage, _| holes = coverage.holes_of_key(key).to_vec());
-        holes
-    }
-
-    fn find(&self, case: &Case) -> Finding {
-        self.find_from(case, &self.place(case.key), &self.holes(case.key))
+        let finding = self.by_what_is_known_of_it(case).unwrap_or_else(|| self.find(case));
+        words::verdict(self, case, &finding, &case.look.place, &case.look.holes)
     }
 
     /// What needs no proof: the key is gone, in use, or AWS's own.
@@ -156,8 +148,9 @@ impl Judge {
     }
 
     /// What is proven.
-    fn find_from(&self, case: &Case, place: &PlaceClaim, holes: &[Gap]) -> Finding {
-        let witness = KeyWitness { class: case.class, kms: self.kms_span(case) };
+    fn find(&self, case: &Case) -> Finding {
+        let Look { place, holes, .. } = &case.look;
+        let witness = KeyWitness { class: case.class, kms: self.kms_claim(case) };
         let claim = place.of_key(&witness, &self.rules, holes);
         let stretch = self.stretch(case, place, &claim, holes);
         let is_young =
@@ -186,6 +179,16 @@ impl Judge {
     fn kms_span(&self, case: &Case) -> Option<Span> {
         let answer = case.kms.as_ref()?;
         let span = Span { from: answer.tracked_from, until: answer.asked_at.min(self.now).minus(KMS_LAG) };
+        (span.from < span.until).then_some(span)
+    }
+
+    /// When KMS would have remembered a use by whatever operation. Whether it remembers one that nobody knows, nobody
+    /// knows: only what is behind the last such call is claimed.
+    fn kms_claim(&self, case: &Case) -> Option<Span> {
+        let whole = self.kms_span(case)?;
+        let calls = case.look.calls.iter().chain(&case.look.place.proof.unknown);
+        let before = calls.filter(|call| call.from < whole.until).map(|call| call.until);
+        let span = Span { from: before.fold(whole.from, EventTime::max), ..whole };
         (span.from < span.until).then_some(span)
     }
 
@@ -219,7 +222,11 @@ impl Judge {
             && let Ok(proven) = self.weigh(case, place, span)
         {
             // What was not understood and may be a use of this very key holds back until KMS has been asked again.
-            if holes.iter().any(|hole| hole.until > proven.until && hole.from < self.now) {
+            if holes
+                .iter()
+                .chain(&place.proof.unknown)
+                .any(|hole| hole.until > proven.until && hole.from < self.now)
+            {
                 return Err(Missing { doubt: Doubt::HoleBehind, proven: Some(proven) });
             }
             return Ok(proven);

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Coverage, Declared, Inventory};
 use operations::Operations;
 
-pub use case::Case;
+pub use case::{Case, Look};
 pub use claim::KMS_LAG;
 pub use judge::Judge;
 pub use thresholds::{

@@ -1,7 +1,5 @@
 //! Verdicts on single keys, one witness and one doubt at a time. `property` has whole worlds.
 
-use std::collections::BTreeMap;
-
 use dormouse_model::{
     Described, EventId, KeyAnswer, KeyArn, KeySaid, KmsUse, LastUsage, LifecycleState, Place, UsageWitness,
 };
@@ -33,6 +31,7 @@ struct Scene {
     proof: PlaceProof,
     usage: UsageWitness,
     holes: Vec<Gap>,
+    calls: Vec<Gap>,
     rules: Rules,
 }
 
@@ -44,6 +43,7 @@ impl Scene {
             proof: PlaceProof::default(),
             usage: UsageWitness::Unasked,
             holes: Vec::new(),
+            calls: Vec::new(),
             rules: Rules::idle_after(90 * DAY),
         };
         scene.answer(
@@ -96,8 +96,9 @@ impl Scene {
 
     fn stream(mut self, from: u32, until: u32, operations: &[&str]) -> Self {
         self.proof.stream.push(span(from, until));
-        self.proof.operations =
-            operations.iter().map(|&name| (name.into(), at(until))).collect::<BTreeMap<_, _>>();
+        for &name in operations {
+            self.proof.seen.entry(name.into()).or_default().push(span(from, until));
+        }
         self
     }
 
@@ -108,9 +109,9 @@ impl Scene {
 
     fn verdict(&self) -> Verdict {
         let judge = Judge::without_witnesses(EventTime::from_seconds(NOW), Arc::new(self.rules.clone()));
-        let case = judge.case(key(), &self.state, &Aliases::default());
-        let claim = PlaceClaim::new(self.proof.clone(), self.usage, judge.now().minus(DELAY), judge.rules());
-        judge.verdict_from(&case, &claim, &self.holes)
+        let place = PlaceClaim::new(self.proof.clone(), self.usage, judge.now().minus(DELAY), judge.rules());
+        let look = Look { place: Arc::new(place), holes: self.holes.clone(), calls: self.calls.clone() };
+        judge.verdict(&judge.case(look, key(), &self.state, &Aliases::default()))
     }
 
     fn kind(&self) -> VerdictKind {
@@ -317,7 +318,7 @@ fn where_nothing_counts_as_a_use_its_absence_says_nothing() {
 }
 
 #[test]
-fn places_are_looked_at_once() {
+fn places_are_looked_at_before_the_key_and_not_again() {
     struct Counting(std::sync::atomic::AtomicUsize);
     impl Witnesses for Counting {
         fn look(&self, look: &mut dyn FnMut(&Coverage, &Inventory)) {
@@ -329,7 +330,54 @@ fn places_are_looked_at_once() {
     let witnesses: Arc<dyn Witnesses> = Arc::<Counting>::clone(&counting);
     let judge = Judge::new(at(1_000), Arc::new(Rules::idle_after(90 * DAY)), witnesses);
     let place = Place { account: key().account(), region: key().region() };
-    let case = judge.case(key(), &Scene::symmetric().used(999).state, &Aliases::default());
+    let looks = || counting.0.load(std::sync::atomic::Ordering::Relaxed);
+    let look = judge.look(key());
+    assert_eq!(looks(), 1, "{place:?}");
+    let case = judge.case(look, key(), &Scene::symmetric().used(999).state, &Aliases::default());
     assert_eq!(judge.kind(&case), VerdictKind::InUse);
-    assert_eq!(counting.0.load(std::sync::atomic::Ordering::Relaxed), 0, "{place:?}");
+    judge.verdict(&case);
+    assert_eq!(looks(), 1, "once for a key: {place:?}");
+}
+
+#[test]
+fn kms_alone_proves_nothing_of_the_time_before_a_call_of_an_operation_that_nobody_knows() {
+    let mut scene = Scene::symmetric().asked(999, 600, Some(800));
+    let call = Gap { from: at(850), until: at(850).plus(1), reason: "Ponder succeeded".into() };
+    (scene.holes, scene.calls) = (vec![call.clone()], vec![call.clone()]);
+    let verdict = scene.verdict();
+    assert_eq!((verdict.kind, verdict.evidence_from), (VerdictKind::Idle, Some(at(850).plus(1))));
+    assert_eq!(verdict.since, None, "that call may have been a use");
+    let late = Gap { from: at(998), until: at(998).plus(1), ..call };
+    (scene.holes, scene.calls) = (vec![late.clone()], vec![late.clone()]);
+    let held = scene.verdict();
+    assert_eq!(held.kind, VerdictKind::Unknown, "{held:#?}");
+    // One of the whole place holds all its keys back.
+    (scene.holes, scene.calls) = (Vec::new(), Vec::new());
+    scene.proof.unknown = vec![late];
+    assert_eq!(scene.kind(), VerdictKind::Unknown);
+}
+
+#[test]
+fn what_is_kept_unread_is_told_to_be_covered_where_kms_was_asked_later() {
+    let mut scene = Scene::symmetric().asked(999, 600, Some(800));
+    scene.holes = vec![Gap { from: at(900), until: at(900).plus(1), reason: "in the quarantine".into() }];
+    let verdict = scene.verdict();
+    assert_eq!(verdict.kind, VerdictKind::Idle);
+    let says = |words: &str| verdict.evidence.iter().any(|said| said.contains(words));
+    assert!(says("covered by KMS's later answer") && !says("not claimed"), "{verdict:#?}");
+}
+
+#[test]
+fn an_operation_that_only_the_configuration_calls_a_use_is_claimed_by_the_stream_alone() {
+    let mut table = OperationTable::default();
+    table.override_in_use("Ponder", true).unwrap();
+    let mut scene = Scene::symmetric().used(800).asked(999, 600, Some(800));
+    scene.rules = Rules::new(Thresholds::default(), &table, Vec::new(), true);
+    scene.proof.declared = vec![span(700, 1_000)];
+    scene.proof.digests = vec![span(500, 700)];
+    assert_eq!(scene.kind(), VerdictKind::Unknown);
+    let mut seen = scene.stream(950, 1_000, &["Ponder"]);
+    assert_eq!(seen.kind(), VerdictKind::Unknown);
+    seen.proof.seen.insert("Ponder".into(), vec![span(700, 1_000)]);
+    assert_eq!(seen.kind(), VerdictKind::Idle);
 }

@@ -36,7 +36,7 @@ pub(super) fn verdict(
         evidence.push(kms(judge, case, place));
         evidence.extend(witnesses(judge, case, place));
         let since = finding.proven.map_or(case.last_used, |proven| Some(proven.from)).unwrap_or_default();
-        evidence.extend(told_holes(place, holes, since));
+        evidence.extend(told_holes(place, holes, since, finding.proven));
         if !is_unused && let Some(wanted) = wanted(case) {
             evidence.push(format!("wanted: {wanted}"));
         }
@@ -155,7 +155,7 @@ fn witnesses(judge: &Judge, case: &Case, place: &PlaceClaim) -> Vec<String> {
         let of_class = judge.operations_of(case);
         let all = of_class.tracked.iter().chain(&of_class.untracked);
         let missing: Vec<&str> =
-            all.map(|name| &**name).filter(|name| !proof.operations.contains_key(*name)).collect();
+            all.map(|name| &**name).filter(|name| !proof.seen.contains_key(*name)).collect();
         if !missing.is_empty() {
             let names = missing.join(", ");
             told.push(format!("no {names} ever arrived here: nothing proves that it would"));
@@ -168,14 +168,23 @@ fn witnesses(judge: &Judge, case: &Case, place: &PlaceClaim) -> Vec<String> {
     told
 }
 
-/// The latest holes behind `since`.
-fn told_holes(place: &PlaceClaim, holes: &[Gap], since: EventTime) -> Vec<String> {
+/// The latest holes behind `since`. What lies in what is proven all the same, KMS covers.
+fn told_holes(place: &PlaceClaim, holes: &[Gap], since: EventTime, proven: Option<Span>) -> Vec<String> {
     let mut told: Vec<&Gap> =
         place.proof.holes.iter().chain(holes).filter(|hole| hole.until > since).collect();
     told.sort_by_key(|hole| std::cmp::Reverse((hole.until, hole.from)));
     let more = told.len().saturating_sub(MOST_HOLES);
     told.truncate(MOST_HOLES);
-    let hole = |hole: &Gap| format!("not claimed from {} until {}: {}", hole.from, hole.until, hole.reason);
+    let is_covered =
+        |hole: &Gap| proven.is_some_and(|proven| proven.from <= hole.from && hole.until <= proven.until);
+    let hole = |hole: &Gap| {
+        let Gap { from, until, reason } = hole;
+        if is_covered(hole) {
+            format!("covered by KMS's later answer from {from} until {until}: {reason}")
+        } else {
+            format!("not claimed from {from} until {until}: {reason}")
+        }
+    };
     let mut told: Vec<String> = told.into_iter().map(hole).collect();
     if more > 0 {
         told.push(format!("nor in {more} spans before"));

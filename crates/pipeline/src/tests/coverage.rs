@@ -278,24 +278,39 @@ async fn an_alias_that_stays_unknown_is_tried_again_now_and_then() {
     house.stop().await;
 }
 
+/// KMS, asked at quarter 60, remembers this as the last use of a key of which no event arrived.
+fn kms_says(used_at: EventTime) -> Answer {
+    let used = KmsUse { at: used_at, operation: "Decrypt".into(), event_id: None };
+    let usage = LastUsage { tracked_from: quarter(0), created: quarter(0), last: Some(used) };
+    let key = "arn:aws:kms:eu-west-1:111122223333:key/ffffabcd-12ab-34cd-56ef-1234567890ab";
+    Answer::Key(KeyAnswer {
+        key: key.parse().unwrap(),
+        asked_at: quarter(60),
+        request_id: EventId::from("request"),
+        said: KeySaid::LastUsage(usage),
+    })
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_use_that_only_kms_knows_ends_the_claim_for_good() {
     let (_folder, path) = folder();
     let house = House::open(&path, PipelineOptions::default());
     house.drained();
-    house.submit(&[used(1_000)]).await;
+    house.submit(&[(1_000, record("early", &quarter(1).to_string()))]).await;
     house.beats(1..=95, &[]).await;
     assert_eq!(quarters(&house.coverage()), [(1, 95)]);
-    let used = KmsUse { at: quarter(40), operation: "Decrypt".into(), event_id: None };
-    let usage = LastUsage { tracked_from: quarter(0), created: quarter(0), last: Some(used) };
-    let key = "arn:aws:kms:eu-west-1:111122223333:key/ffffabcd-12ab-34cd-56ef-1234567890ab";
-    let said = KeyAnswer {
-        key: key.parse().unwrap(),
-        asked_at: quarter(60),
-        request_id: EventId::from("request"),
-        said: KeySaid::LastUsage(usage),
-    };
-    house.inventory.submit(vec![Answer::Key(said)]).await.unwrap();
+    // What waits in the quarantine may be that use: whether it was, is decided once.
+    house.submit(&[by_alias(10, quarter(30), "")]).await;
+    house.until("acknowledged", |diary| acked(diary).contains(&10)).await;
+    house.inventory.submit(vec![kms_says(quarter(30))]).await.unwrap();
+    let kept = house.view.quarantine(0, 10).unwrap();
+    house.control.quarantine(kept[0].id, QuarantineAction::Drop).await.unwrap();
+    assert_eq!((quarters(&house.coverage()), house.coverage().missed_uses), (vec![(1, 95)], 0));
+    house.crash().await;
+    let house = House::open(&path, PipelineOptions::default());
+    assert_eq!((quarters(&house.coverage()), house.coverage().missed_uses), (vec![(1, 95)], 0));
+
+    house.inventory.submit(vec![kms_says(quarter(40))]).await.unwrap();
     let coverage = house.coverage();
     assert_eq!((quarters(&coverage), coverage.missed_uses), (vec![(60, 95)], 1));
     assert_eq!(coverage.missed[0].at, quarter(40));

@@ -5,11 +5,12 @@
 //! at memory first and at the tables then, and asks the tables up to which epoch they go: so nothing is seen twice or not
 //! at all. Only if a whole fold began and ended between the two looks is it asked again.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use dormouse_ledger::query::{KeyQuery, Selection, select};
 use dormouse_ledger::{
-    Coverage, Declared, Evidence, Inventory, Judge, KeyDocument, KeyState, Ledger, Rank, Rules, Source,
+    Coverage, Declared, Evidence, Inventory, Judge, KeyDocument, KeyState, Ledger, Look, Rank, Rules, Source,
     Trace, Witnesses,
 };
 use dormouse_model::{Clock, KeyArn, Place};
@@ -93,18 +94,25 @@ impl LiveView {
     pub fn documents(&self, rows: &[u32]) -> Result<Vec<KeyDocument>, PipelineError> {
         let judge = self.judge();
         let keys = self.ledger.keys_in_rows(rows.iter().copied());
+        // What can be claimed is looked at before the keys are, so that no claim is newer than what is known of its key.
+        let mut looks: HashMap<KeyArn, Look> = keys.iter().map(|&key| (key, judge.look(key))).collect();
         let known = self.complete(&keys, false)?;
-        Ok(known.into_iter().map(|known| self.document(known, &judge)).collect())
+        let document = |known: Known| {
+            let look = looks.remove(&known.key)?;
+            Some(self.document(known, &judge, look))
+        };
+        Ok(known.into_iter().filter_map(document).collect())
     }
 
     /// A key with its history; `None` if no such key is known.
     pub fn details(&self, key: KeyArn) -> Result<Option<KeyDetails>, PipelineError> {
         let judge = self.judge();
+        let look = judge.look(key);
         let Some(mut known) = self.complete(&[key], true)?.pop() else {
             return Ok(None);
         };
         let history = std::mem::take(&mut known.since);
-        let document = self.document(known, &judge);
+        let document = self.document(known, &judge, look);
         Ok(Some(history::details(document, history, self.ledger.is_received(key.account()))))
     }
 
@@ -167,10 +175,10 @@ impl LiveView {
         self.readers.close();
     }
 
-    fn document(&self, known: Known, judge: &Judge) -> KeyDocument {
+    fn document(&self, known: Known, judge: &Judge, look: Look) -> KeyDocument {
         let Known { key, state, last_use, last_attempt, .. } = known;
         let state = state.with_traces(last_use, last_attempt);
-        KeyDocument::new(key, &state, &self.ledger, Source::Stream, judge)
+        KeyDocument::new(key, &state, &self.ledger, Source::Stream, judge, look)
     }
 
     /// Those of the keys that exist, with their texts, and with their history if it is wanted.

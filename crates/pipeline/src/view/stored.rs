@@ -93,12 +93,14 @@ impl StoreView {
 
     /// A key as all surfaces show it; `None` if no such key is known.
     pub fn document(&self, key: KeyArn, judge: &Judge) -> Option<KeyDocument> {
+        let look = judge.look(key);
         let state = self.ledger.get(key).filter(KeyState::exists)?;
-        Some(KeyDocument::new(key, &state, &self.ledger, Source::Stream, judge))
+        Some(KeyDocument::new(key, &state, &self.ledger, Source::Stream, judge, look))
     }
 
     /// A key with its history; `None` if no such key is known.
     pub fn details(&self, key: KeyArn, judge: &Judge) -> Result<Option<KeyDetails>, PipelineError> {
+        let look = judge.look(key);
         let Some(state) = self.ledger.get(key).filter(KeyState::exists) else {
             return Ok(None);
         };
@@ -106,7 +108,7 @@ impl StoreView {
         if let Some(tail) = self.tail.keys.get(&key) {
             history::add(&mut history, tail);
         }
-        let document = KeyDocument::new(key, &state, &self.ledger, Source::Stream, judge);
+        let document = KeyDocument::new(key, &state, &self.ledger, Source::Stream, judge, look);
         Ok(Some(history::details(document, history, self.ledger.is_received(key.account()))))
     }
 

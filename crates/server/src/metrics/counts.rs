@@ -149,12 +149,10 @@ fn count_keys(view: &LiveView, order: &Order) -> HashMap<Place, HashMap<Kind, u6
         let keys = ledger.keys_in_rows(chunk.iter().map(|&(row, _)| row));
         for (key, &(_, last_use)) in keys.into_iter().zip(chunk) {
             let known_kind = judge.kind_by_last_use(last_use);
-            let look = |state: &KeyState<Rank>| match known_kind {
-                Some(_) => (state.registers().and_then(Registers::state), None),
-                None => (
-                    state.registers().and_then(Registers::state),
-                    Some(judge.case(key, state, ledger.aliases())),
-                ),
+            let claims = known_kind.is_none().then(|| judge.look(key));
+            let look = |state: &KeyState<Rank>| {
+                let case = claims.map(|claims| judge.case(claims, key, state, ledger.aliases()));
+                (state.registers().and_then(Registers::state), case)
             };
             let Some((state, case)) = ledger.with(key, look) else { continue };
             // The key is no longer locked when it is judged.

@@ -59,8 +59,9 @@ fn print(
     let judge = Judge::without_witnesses(WallClock.now_seconds(), config.rules()?);
     let ledger = &replayed.ledger;
     let records = RecordsDocument::new(replayed.tally, ledger.total_counts());
-    let document =
-        |key, state: &KeyState<Evidence>| KeyDocument::new(key, state, ledger, Source::Replay, &judge);
+    let document = |key, state: &KeyState<Evidence>| {
+        KeyDocument::new(key, state, ledger, Source::Replay, &judge, judge.look(key))
+    };
     if output == Output::Json {
         return show::json::replay(ledger, records, threads, document);
     }

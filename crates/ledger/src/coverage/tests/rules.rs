@@ -1,6 +1,6 @@
 //! Each rule by itself.
 
-use dormouse_model::{EventId, KmsUse, LastUsage, OperationTable};
+use dormouse_model::{EventId, KmsUse, LastUsage, Lost, OperationTable};
 
 use super::*;
 use crate::query::Pattern;
@@ -178,11 +178,8 @@ fn nothing_is_claimed_of_what_a_source_has_not_taken() {
     coverage.note_mark("bus", &mark(2 * QUARTER, 0));
     coverage.note_mark("bus", &mark(4 * QUARTER, 0));
     assert_eq!(quarters(&coverage, 8 * QUARTER), [(2, 4)]);
-    let lost = dormouse_model::Lost {
-        from: at(5 * QUARTER),
-        until: at(6 * QUARTER),
-        reason: "the stream was made anew".into(),
-    };
+    let lost =
+        Lost { from: at(5 * QUARTER), until: at(6 * QUARTER), reason: "the stream was made anew".into() };
     coverage.note_mark("bus", &SourceMark { lost: Some(lost), ..mark(8 * QUARTER, 0) });
     assert_eq!(quarters(&coverage, 8 * QUARTER), [(2, 5), (6, 8)]);
     assert_eq!(&*proof(&coverage, 8 * QUARTER).holes[0].reason, "the stream was made anew");
@@ -227,7 +224,7 @@ fn change(seconds: u32, operation: &str, subject: &str) -> PipeChange {
 #[test]
 fn a_switch_makes_blind_at_once_until_a_later_beat_comes_back() {
     for operation in
-        ["StopLogging", "DeleteTrail", "UpdateTrail", "DisableRule", "DeleteRule", "PutRule", "RemoveTargets"]
+        ["StopLogging", "DeleteTrail", "UpdateTrail", "DisableRule", "DeleteRule", "RemoveTargets"]
     {
         let mut coverage = drained();
         both(&mut coverage, 1..=4);
@@ -404,23 +401,26 @@ fn a_use_that_kms_knows_and_that_never_arrived_ends_the_claim() {
     let mut coverage = drained();
     both(&mut coverage, 1..=40);
     let used = 20 * QUARTER;
-    assert!(!coverage.note_kms_use(&kms_says(used + 7_199, used), None), "it may be on its way");
-    assert!(!coverage.note_kms_use(&kms_says(used + 7_200, used), Some(at(used - 7_200))), "near enough");
-    assert!(!coverage.note_kms_use(&kms_says(40 * QUARTER, 10), None), "nothing is claimed of then");
+    assert!(!coverage.note_kms_use(&kms_says(used + 7_199, used), None, false), "it may be on its way");
+    assert!(
+        !coverage.note_kms_use(&kms_says(used + 7_200, used), Some(at(used - 7_200)), false),
+        "near enough"
+    );
+    assert!(!coverage.note_kms_use(&kms_says(40 * QUARTER, 10), None, false), "nothing is claimed of then");
     let mut other = kms_says(used + 7_200, used);
     if let KeySaid::LastUsage(LastUsage { last: Some(last), .. }) = &mut other.said {
         last.operation = "Sign".into();
     }
-    assert!(!coverage.note_kms_use(&other, None), "it was never claimed that Sign passes");
+    assert!(!coverage.note_kms_use(&other, None, false), "it was never claimed that Sign passes");
 
-    assert!(coverage.note_kms_use(&kms_says(used + 7_200, used), Some(at(used - 7_201))));
+    assert!(coverage.note_kms_use(&kms_says(used + 7_200, used), Some(at(used - 7_201)), false));
     assert_eq!(quarters(&coverage, 40 * QUARTER), [(28, 40)]);
     let known = coverage.place(place()).unwrap();
     assert_eq!((known.missed.total, known.missed.latest[0].at), (1, at(used)));
     let hole = &proof(&coverage, 40 * QUARTER).holes[0];
     let words = ["2026-11-01T05:00:00Z", "2026-11-01T02:59:59Z", KEY];
     assert!(words.iter().all(|word| hole.reason.contains(word)), "{}", hole.reason);
-    assert!(!coverage.note_kms_use(&kms_says(used + 9_000, used), None), "it is known already");
+    assert!(!coverage.note_kms_use(&kms_says(used + 9_000, used), None, false), "it is known already");
 }
 
 #[test]
@@ -436,7 +436,7 @@ fn a_missed_use_ends_what_digests_claim_as_well() {
         gaps: Vec::new(),
         keys: Vec::new(),
     });
-    assert!(coverage.note_kms_use(&kms_says(DAY / 2, 1_000), None));
+    assert!(coverage.note_kms_use(&kms_says(DAY / 2, 1_000), None, false));
     assert_eq!(proof(&coverage, DAY).digests, [Span { from: at(DAY / 2), until: at(DAY) }]);
 }
 
@@ -528,4 +528,214 @@ fn many_quarantined_messages_of_one_place_are_few_holes() {
         reason: "no_event_id".into(),
     }));
     assert!(coverage.holes_of_place(place()).len() <= 100);
+}
+
+/// When a use by this operation would have been seen by the stream, in quarters of an hour.
+fn seen(coverage: &Coverage, operation: &str, now: u32) -> Vec<(u32, u32)> {
+    let quarter = |time: EventTime| time.seconds_since(at(0)) / QUARTER;
+    let proof = proof(coverage, now);
+    let spans = proof.seen.get(operation).cloned().unwrap_or_default();
+    spans.iter().map(|span| (quarter(span.from), quarter(span.until))).collect()
+}
+
+#[test]
+fn what_one_source_lets_through_says_nothing_of_another() {
+    let mut coverage = drained();
+    drain(&mut coverage, "trail");
+    coverage.note_passed("trail", elsewhere(), "GetPublicKey", (at(1), at(2)));
+    both(&mut coverage, 1..=8);
+    for number in 1..=4 {
+        coverage.note_returned("trail", place(), id(number), at(number * QUARTER));
+    }
+    assert_eq!(quarters(&coverage, 8 * QUARTER), [(1, 8)]);
+    assert_eq!(seen(&coverage, "Decrypt", 8 * QUARTER), [(1, 8)]);
+    assert_eq!(seen(&coverage, "GetPublicKey", 8 * QUARTER), [(1, 4)]);
+}
+
+#[test]
+fn an_operation_is_claimed_since_it_was_first_seen() {
+    let mut coverage = drained();
+    both(&mut coverage, 1..=8);
+    coverage.note_passed("bus", elsewhere(), "Sign", (at(5 * QUARTER), at(6 * QUARTER)));
+    coverage.note_passed("bus", elsewhere(), "Sign", (at(3 * QUARTER), at(3 * QUARTER)));
+    assert_eq!(seen(&coverage, "Sign", 8 * QUARTER), [(3, 8)]);
+
+    // What only the configuration calls a use was not counted before it did, whenever it happened.
+    let mut table = OperationTable::default();
+    table.override_in_use("Ponder", true).unwrap();
+    let options = CoverageOptions { operations: table, ..CoverageOptions::default() };
+    let mut coverage = coverage.with_options(options);
+    coverage.note_mark("bus", &SourceMark { caught_up: Some(at(100 * DAY)), ..mark(4 * QUARTER, 0) });
+    coverage.note_passed("bus", elsewhere(), "Ponder", (at(1), at(1)));
+    let ponder = proof(&coverage, 8 * QUARTER).seen["Ponder"].clone();
+    assert_eq!(ponder, [Span { from: at(4 * QUARTER + 600), until: at(8 * QUARTER) }]);
+    // It counts no more, and again.
+    let mut coverage = coverage.with_options(CoverageOptions::default());
+    assert!(coverage.take_changed().sources.iter().any(|(name, _)| **name == *"bus"));
+    assert!(!proof(&coverage, 8 * QUARTER).seen.contains_key("Ponder"));
+}
+
+#[test]
+fn what_a_source_had_not_taken_may_have_happened_before() {
+    let mut coverage = Coverage::default();
+    coverage.note_mark("bus", &mark(0, 0));
+    coverage.note_passed("bus", elsewhere(), "Decrypt", (at(1), at(2)));
+    both(&mut coverage, 1..=40);
+    coverage.note_mark("bus", &mark(20 * QUARTER, 0));
+    assert_eq!(seen(&coverage, "Decrypt", 40 * QUARTER), [(1, 12)], "it stands still since");
+    let lost = Lost { from: at(30 * QUARTER), until: at(31 * QUARTER), reason: "it was made anew".into() };
+    coverage.note_mark("bus", &SourceMark { lost: Some(lost), ..mark(60 * QUARTER, 0) });
+    assert_eq!(seen(&coverage, "Decrypt", 60 * QUARTER), [(1, 22), (31, 40)]);
+}
+
+#[test]
+fn a_rule_that_is_put_blinds_nobody_and_leaves_the_past_as_it_was() {
+    let mut coverage = drained();
+    both(&mut coverage, 1..=8);
+    coverage.note_pipe_change(place(), change(3 * QUARTER, "PutRule", "stranger"));
+    assert_eq!(proof(&coverage, 8 * QUARTER).blind, None);
+    assert_eq!(quarters(&coverage, 8 * QUARTER), [(1, 8)]);
+    assert_eq!(seen(&coverage, "Decrypt", 8 * QUARTER), [(1, 3)], "it has to be seen again");
+    let here = |coverage: &mut Coverage, quarter: u32| {
+        coverage.note_passed("bus", place(), "Decrypt", (at(quarter * QUARTER), at(quarter * QUARTER)));
+    };
+    here(&mut coverage, 4);
+    assert_eq!(seen(&coverage, "Decrypt", 8 * QUARTER), [(1, 3), (4, 8)]);
+    coverage.note_pipe_change(place(), change(6 * QUARTER, "PutRule", "stranger"));
+    here(&mut coverage, 7);
+    assert_eq!(seen(&coverage, "Decrypt", 8 * QUARTER), [(1, 3), (4, 6), (7, 8)]);
+    // One of before is heard of late: what passed from before it on may have been parted by it.
+    coverage.note_pipe_change(place(), change(5 * QUARTER, "PutRule", "stranger"));
+    assert_eq!(seen(&coverage, "Decrypt", 8 * QUARTER), [(1, 3), (4, 5), (7, 8)]);
+    let rows = coverage.take_changed();
+    let text = serde_json::to_string(&rows.places.iter().find(|(of, _)| *of == place()).unwrap().1).unwrap();
+    let known: PlaceCoverage = serde_json::from_str(&text).unwrap();
+    let again = Coverage::restore(CoverageRows { places: vec![(place(), known)], ..rows });
+    assert_eq!(seen(&again, "Decrypt", 8 * QUARTER), [(1, 3), (4, 5), (7, 8)]);
+}
+
+#[test]
+fn an_operation_that_was_not_known_stays_a_hole_when_it_is_called_a_use_and_none_when_it_is_not() {
+    let key: KeyArn = KEY.parse().unwrap();
+    let mut coverage = drained();
+    coverage.note_unknown_call("bus", Some(place()), &[key], "Ponder", at(2 * QUARTER));
+    for (is_use, holes) in [(true, 1), (false, 0)] {
+        let mut operations = OperationTable::default();
+        operations.override_in_use("Ponder", is_use).unwrap();
+        let options = CoverageOptions { operations, ..CoverageOptions::default() };
+        let mut coverage = coverage.clone().with_options(options);
+        coverage.set_unread([]);
+        assert_eq!(coverage.holes_of_key(key).len(), holes, "{is_use}");
+        assert_eq!(coverage.calls_of_key(key).len(), holes, "{is_use}");
+    }
+}
+
+/// What is left of a declaration of everything, in quarters of an hour.
+fn declared(coverage: &Coverage, now: u32) -> Vec<(u32, u32)> {
+    let quarter = |time: EventTime| time.seconds_since(at(0)) / QUARTER;
+    let all = coverage.proof(place(), at(now), &[everything()]).declared;
+    all.iter().map(|span| (quarter(span.from), quarter(span.until))).collect()
+}
+
+fn everything() -> Declared {
+    Declared {
+        accounts: Vec::new(),
+        regions: Vec::new(),
+        span: Span { from: at(0), until: at(100 * DAY) },
+        delay_seconds: 0,
+    }
+}
+
+#[test]
+fn nothing_is_declared_of_what_is_known_to_be_lost() {
+    let mut coverage = Coverage::default();
+    assert_eq!(declared(&coverage, 40 * QUARTER), [(0, 40)]);
+    coverage.note_mark("bus", &mark(0, 0));
+    let lost = Lost { from: at(20 * QUARTER), until: at(21 * QUARTER), reason: "it was made anew".into() };
+    coverage.note_mark("bus", &SourceMark { lost: Some(lost), ..mark(60 * QUARTER, 0) });
+    assert_eq!(declared(&coverage, 60 * QUARTER), [(0, 12), (21, 52)], "whichever source it comes through");
+    drain(&mut coverage, "trail");
+    coverage.note_seen("trail", place(), Seen { first: at(1), last: at(2), records: 2 });
+    assert_eq!(declared(&coverage, 60 * QUARTER), [(0, 60)], "it comes through another");
+
+    // Without heartbeats, any later event shows that a switch was turned back.
+    coverage.note_pipe_change(place(), change(30 * QUARTER, "StopLogging", "main"));
+    assert_eq!(declared(&coverage, 60 * QUARTER), [(0, 30)]);
+    let events = |quarter: u32| Seen { first: at(3), last: at(quarter * QUARTER), records: 2 };
+    let mut late = coverage.clone();
+    coverage.note_seen("trail", place(), events(30));
+    assert!(coverage.blind(place(), at(60 * QUARTER)).is_some(), "it was on its way");
+    coverage.note_seen("trail", place(), events(33));
+    assert_eq!(coverage.blind(place(), at(60 * QUARTER)), None);
+    assert_eq!(declared(&coverage, 60 * QUARTER), [(0, 30), (33, 60)]);
+    // In whatever order.
+    late.note_seen("trail", place(), events(40));
+    late.note_pipe_change(place(), change(35 * QUARTER, "DisableRule", "main"));
+    assert_eq!(declared(&late, 60 * QUARTER), [(0, 30), (40, 60)]);
+}
+
+#[test]
+fn a_use_that_kms_knows_is_missed_where_it_is_declared_and_not_where_it_may_be_unread() {
+    let options = CoverageOptions { declared: vec![everything()], ..CoverageOptions::default() };
+    let mut coverage = drained().with_options(options);
+    let said = kms_says(40 * QUARTER, 20 * QUARTER);
+    coverage.set_unread([Unread {
+        account: Some(place().account),
+        region: None,
+        key: None,
+        events: Some((at(20 * QUARTER), at(20 * QUARTER))),
+        received: at(20 * QUARTER),
+        reason: "unresolved_alias".into(),
+    }]);
+    assert!(coverage.may_be_unread(&said));
+    assert!(!coverage.note_kms_use(&said, None, true));
+    coverage.set_unread([]);
+    assert!(!coverage.may_be_unread(&said));
+    assert!(coverage.note_kms_use(&said, None, false));
+    assert_eq!(declared(&coverage, 60 * QUARTER), [(40, 60)]);
+    let known = coverage.place(place()).unwrap();
+    assert_eq!((known.missed.total, known.missed.declared.len()), (1, 1));
+}
+
+#[test]
+fn a_beat_that_may_come_back_is_kept_however_many_are_sent_behind_it() {
+    let mut coverage = drained();
+    both(&mut coverage, [1]);
+    for number in 100..160 {
+        coverage.note_beat(place(), id(number), at(QUARTER + number));
+    }
+    for number in 100..160 {
+        coverage.note_returned("bus", place(), id(number), at(QUARTER + number));
+    }
+    both(&mut coverage, [2, 3]);
+    assert_eq!(quarters(&coverage, 3 * QUARTER), [(1, 3)]);
+    assert!(
+        serde_json::to_value(&coverage.place(place()).unwrap().beats).unwrap()["open"]
+            .as_array()
+            .unwrap()
+            .len()
+            <= 24
+    );
+    // Even these have an end.
+    for number in 1_000..3_000 {
+        coverage.note_beat(place(), id(number), at(4 * QUARTER));
+    }
+    let kept = serde_json::to_value(&coverage.place(place()).unwrap().beats).unwrap();
+    assert_eq!(kept["open"].as_array().unwrap().len(), 256);
+}
+
+#[test]
+fn the_ninth_source_takes_the_place_of_the_one_that_is_silent_for_longest() {
+    let names: Vec<String> = (0..9).map(|number| format!("source-{number}")).collect();
+    let mut coverage = Coverage::default();
+    for (number, name) in (0u32..).zip(&names) {
+        drain(&mut coverage, name);
+        for beat in [number * 20 + 1, number * 20 + 2] {
+            sent(&mut coverage, beat);
+            coverage.note_returned(name, place(), id(beat), at(beat * QUARTER));
+        }
+    }
+    let claimed = quarters(&coverage, 200 * QUARTER);
+    assert_eq!(claimed.len(), 8, "the first is forgotten: {claimed:?}");
+    assert_eq!((claimed[0], claimed[7]), ((21, 22), (161, 162)));
 }

@@ -63,10 +63,14 @@ pub(super) enum Plant {
     Digests,
     /// KMS is told to be out of reach, so that its later answer is not waited for, while services drop events.
     Witness,
+    /// What one source lets through is told of the other as well.
+    Vouch,
+    /// A source that ends is told to have taken what was still on its way to it.
+    Arrival,
 }
 
 impl Plant {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Beats,
         Self::Source,
         Self::QuarantineOfKey,
@@ -81,6 +85,8 @@ impl Plant {
         Self::Clock,
         Self::Digests,
         Self::Witness,
+        Self::Vouch,
+        Self::Arrival,
     ];
 }
 
@@ -125,6 +131,11 @@ struct Key {
 /// Something on its way to us.
 enum Coming {
     Use {
+        key: usize,
+        at: u32,
+        operation: &'static str,
+    },
+    Attempt {
         key: usize,
         at: u32,
         operation: &'static str,
@@ -179,6 +190,8 @@ pub(super) struct World {
     source_lost: Option<(u32, u32)>,
     /// The rule lets this operation through no more.
     narrowed: Option<&'static str>,
+    /// There is a second source until this time, and it alone carries `GetPublicKey`.
+    trail_until: Option<u32>,
     next_beat: u32,
     beats: u64,
     usage: UsageWitness,
@@ -195,6 +208,8 @@ pub(super) struct World {
 
 const SYMMETRIC: &[&str] = &["Decrypt", "Encrypt", "GenerateDataKey", "ReEncrypt"];
 const SIGNING: &[&str] = &["Sign", "Verify", "GetPublicKey"];
+/// What KMS does not remember.
+const PUBLIC: &str = "GetPublicKey";
 const MAC: &[&str] = &["GenerateMac", "VerifyMac"];
 const IN_USE: &[&str] = &[
     "Decrypt",
@@ -220,6 +235,9 @@ impl World {
     pub(super) fn new(seed: u64, plant: Option<Plant>) -> Self {
         let mut random = Random::new(seed.wrapping_mul(2).wrapping_add(1));
         let is_declared = plant == Some(Plant::Declaration) || plant.is_none() && random.one_in(8);
+        let needs_trail = matches!(plant, Some(Plant::Vouch | Plant::Arrival));
+        let has_trail = needs_trail || !is_declared && random.one_in(3);
+        let trail_until = has_trail.then(|| BEGIN + random.within(10, 60) * HOUR);
         let declared = is_declared.then(|| Declared {
             accounts: Vec::new(),
             regions: Vec::new(),
@@ -264,6 +282,7 @@ impl World {
             lossy_from: 0,
             source_lost: None,
             narrowed: None,
+            trail_until,
             next_beat: BEGIN,
             beats: 0,
             usage,
@@ -347,10 +366,19 @@ impl World {
         self.coming.push((self.time + delay, self.number, coming));
     }
 
+    /// Shortly before its second source ends, a world in which that matters has many uses, and late ones.
+    fn has_much_on_its_way(&self) -> bool {
+        let is_near = |until| self.time < until && until - self.time < HOUR;
+        self.plant == Some(Plant::Arrival) && self.trail_until.is_some_and(is_near)
+    }
+
     /// How long an event takes.
     fn delay(&mut self) -> u32 {
         if self.plant == Some(Plant::Late) && self.random.one_in(3) {
             return self.random.within(LATEST, 6 * LATEST);
+        }
+        if self.has_much_on_its_way() {
+            return self.random.within(HOUR, LATEST - HOUR / 2);
         }
         if self.random.one_in(20) {
             self.random.within(0, LATEST - HOUR / 2)
@@ -459,10 +487,17 @@ impl World {
 
     /// What a key does in this step.
     fn live(&mut self, number: usize, seen: &mut Seen) {
+        if self.keys[number].created < self.time && self.random.one_in(30) {
+            self.attempt(number);
+        }
         let key = &self.keys[number];
         let is_awake = key.created < self.time && self.time < key.sleeps_from;
         // Sleepers wake up at times: those are the uses that must not be overlooked.
-        let one_in = if is_awake { key.used_one_in } else { 500 };
+        let one_in = match (is_awake, self.has_much_on_its_way()) {
+            (true, _) => key.used_one_in,
+            (false, false) => 500,
+            (false, true) => 6,
+        };
         if key.created >= self.time || key.sleeps_from == 0 && one_in == 500 && !self.random.one_in(2) {
             return;
         }
@@ -472,7 +507,10 @@ impl World {
             }
             return;
         }
-        let operation = *self.random.pick(self.keys[number].operations);
+        let mut operation = *self.random.pick(self.keys[number].operations);
+        if self.has_much_on_its_way() && self.keys[number].operations.contains(&PUBLIC) {
+            operation = PUBLIC;
+        }
         let is_dropped = !self.is_declared && (self.plant == Some(Plant::Witness) || self.random.one_in(15));
         let is_logged = !is_dropped && !self.is_off;
         seen.missed += u64::from(is_dropped);
@@ -484,7 +522,9 @@ impl World {
         }
         let delay = self.delay();
         let unread_one_in = if self.plant == Some(Plant::QuarantineOfKey) { 3 } else { 12 };
-        match self.random.within(0, unread_one_in) {
+        // What only the second source carries is understood.
+        let is_of_the_trail = self.trail_until.is_some() && operation == PUBLIC;
+        match if is_of_the_trail { 2 } else { self.random.within(0, unread_one_in) } {
             0 => self.send(delay, Coming::UnknownCall { key: number, at: time }),
             1 => {
                 let names_key = self.plant == Some(Plant::QuarantineOfKey) || self.random.one_in(2);
@@ -507,6 +547,15 @@ impl World {
                 }
             }
             _ => self.send(delay, Coming::Use { key: number, at: time, operation }),
+        }
+    }
+
+    /// Somebody fails to use a key, which is no use.
+    fn attempt(&mut self, number: usize) {
+        let operation = *self.random.pick(self.keys[number].operations);
+        if !self.is_lost() {
+            let (delay, time) = (self.delay(), self.time);
+            self.send(delay, Coming::Attempt { key: number, at: time, operation });
         }
     }
 
@@ -600,7 +649,7 @@ impl World {
         for number in 0..KEYS {
             let uses = self.keys[number].uses.clone();
             for one in uses.iter().filter(|one| one.is_logged && begin <= one.at && one.at < end) {
-                self.apply(number, one.at, one.operation, true);
+                self.apply(number, one.at, one.operation, Kind::Use, &[]);
             }
         }
         let cell = dormouse_model::Cell { place: place(), day: at(begin).day() };
@@ -627,10 +676,18 @@ impl World {
             let is_event =
                 matches!(coming, Coming::Use { .. } | Coming::UnknownCall { .. } | Coming::Unread(..));
             let is_losing = self.source_lost.is_some_and(|(from, until)| from <= due && due < until);
-            if is_event && is_losing && !self.random.one_in(4) {
-                continue;
+            let gets_lost = is_event && is_losing && !self.random.one_in(4);
+            let is_of_the_trail =
+                self.trail_until.is_some() && matches!(coming, Coming::Use { operation: PUBLIC, .. });
+            let by_bus = !gets_lost && !is_of_the_trail;
+            let by_trail = self.trail_until.is_some_and(|until| due < until);
+            let is_only_of_bus = matches!(coming, Coming::UnknownCall { .. } | Coming::Unread(..));
+            match (by_bus, by_trail && !is_only_of_bus) {
+                (false, false) => {}
+                (true, false) => self.take(coming, &["bus"]),
+                (false, true) => self.take(coming, &["trail"]),
+                (true, true) => self.take(coming, &["bus", "trail"]),
             }
-            self.take(coming);
         }
     }
 
@@ -645,11 +702,16 @@ impl World {
         self.tell(|coverage, _| coverage.set_unread(held));
     }
 
-    fn take(&mut self, coming: Coming) {
+    fn take(&mut self, coming: Coming, sources: &[&str]) {
         match coming {
-            Coming::Use { key, at, operation } => self.apply(key, at, operation, false),
+            Coming::Use { key, at, operation } => self.apply(key, at, operation, Kind::Use, sources),
+            Coming::Attempt { key, at, operation } => {
+                self.apply(key, at, operation, Kind::Attempt, sources);
+            }
             Coming::Beat { id, at: time } => {
-                self.tell(|coverage, _| coverage.note_returned("bus", place(), id, at(time)));
+                for source in sources {
+                    self.tell(|coverage, _| coverage.note_returned(source, place(), id, at(time)));
+                }
             }
             Coming::Change(change) => self.tell(|coverage, _| coverage.note_pipe_change(place(), change)),
             Coming::UnknownCall { key, at: time } => {
@@ -668,7 +730,7 @@ impl World {
             Coming::Retried { number, key, at, operation } => {
                 // A message that was lost on its way is not there to be tried again.
                 if self.quarantine[number].take().is_some() {
-                    self.apply(key, at, operation, false);
+                    self.apply(key, at, operation, Kind::Use, &["bus"]);
                     self.tell_quarantine();
                 }
             }
@@ -677,33 +739,35 @@ impl World {
                 let ours = key.state.last_use().map(|last| last.time);
                 key.state.answer(&answer);
                 self.tell(|coverage, _| {
-                    coverage.note_kms_use(&answer, ours);
+                    let is_unread = coverage.may_be_unread(&answer);
+                    coverage.note_kms_use(&answer, ours, is_unread);
                 });
             }
         }
     }
 
-    /// A use becomes known.
-    fn apply(&mut self, number: usize, time: u32, operation: &'static str, from_history: bool) {
+    /// A use, or an attempt, becomes known by these sources, or by history.
+    fn apply(&mut self, number: usize, time: u32, operation: &'static str, kind: Kind, sources: &[&str]) {
         let key = &mut self.keys[number];
-        let id = format!("event-{time}-{number}");
+        let id = format!("event-{time}-{number}-{kind:?}");
+        let has_failed = kind == Kind::Attempt;
         key.state.apply(
             &Observation {
                 key: key.arn,
-                kind: Kind::Use,
+                kind,
                 time: at(time),
                 operation,
                 event_id: &id,
                 shared_id: None,
                 recipient: Some(place().account),
                 logged_region: None,
-                from_history,
+                from_history: sources.is_empty(),
                 principal: None,
                 session: None,
                 invoked_by: None,
                 source_ip: None,
-                error_code: None,
-                wanted: false,
+                error_code: has_failed.then_some("DisabledException"),
+                wanted: has_failed,
                 context: Vec::new(),
                 change: None,
                 effects: Vec::new(),
@@ -711,8 +775,10 @@ impl World {
             },
             Counting::Counted,
         );
-        if !from_history {
-            self.tell(|coverage, _| coverage.note_passed("bus", place(), operation, (at(time), at(time))));
+        let told: &[&str] =
+            if self.plant == Some(Plant::Vouch) && !sources.is_empty() { &["bus", "trail"] } else { sources };
+        for source in told.iter().filter(|_| !has_failed) {
+            self.tell(|coverage, _| coverage.note_passed(source, place(), operation, (at(time), at(time))));
         }
     }
 
@@ -740,6 +806,12 @@ impl World {
         self.tell(|coverage, _| {
             coverage.note_mark("bus", &mark);
         });
+        if self.trail_until.is_some_and(|until| self.time < until) {
+            let ahead = if self.plant == Some(Plant::Arrival) { LATEST } else { 0 };
+            let caught_up = Some(now.plus(ahead));
+            let mark = SourceMark { caught_up, lost: None, ..mark.clone() };
+            self.tell(|coverage, _| coverage.note_mark("trail", &mark));
+        }
         if self.plant == Some(Plant::Operations) {
             for name in IN_USE {
                 self.tell(|coverage, _| coverage.note_passed("bus", place(), name, (now, now)));
@@ -752,7 +824,7 @@ impl World {
         let witnesses: Arc<dyn Witnesses> = Arc::<Known>::clone(&self.known);
         let judge = Judge::new(self.now(), Arc::clone(&self.rules), witnesses);
         for key in self.keys.iter().filter(|key| key.created < self.time) {
-            let case = judge.case(key.arn, &key.state, &Aliases::default());
+            let case = judge.case(judge.look(key.arn), key.arn, &key.state, &Aliases::default());
             let kind = judge.kind(&case);
             *seen.kinds.entry(kind.name()).or_default() += 1;
             if !matches!(kind, VerdictKind::Idle | VerdictKind::NeverUsed) {
