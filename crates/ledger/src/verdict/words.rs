@@ -36,7 +36,7 @@ pub(super) fn verdict(
         evidence.push(kms(judge, case, place));
         evidence.extend(witnesses(judge, case, place));
         let since = finding.proven.map_or(case.last_used, |proven| Some(proven.from)).unwrap_or_default();
-        evidence.extend(told_holes(place, holes, since, finding.proven));
+        evidence.extend(told_holes(place, holes, (since, judge.now()), finding.proven));
         if !is_unused && let Some(wanted) = wanted(case) {
             evidence.push(format!("wanted: {wanted}"));
         }
@@ -169,7 +169,12 @@ fn witnesses(judge: &Judge, case: &Case, place: &PlaceClaim) -> Vec<String> {
 }
 
 /// The latest holes behind `since`. What lies in what is proven all the same, KMS covers.
-fn told_holes(place: &PlaceClaim, holes: &[Gap], since: EventTime, proven: Option<Span>) -> Vec<String> {
+fn told_holes(
+    place: &PlaceClaim,
+    holes: &[Gap],
+    (since, now): (EventTime, EventTime),
+    proven: Option<Span>,
+) -> Vec<String> {
     let mut told: Vec<&Gap> =
         place.proof.holes.iter().chain(holes).filter(|hole| hole.until > since).collect();
     told.sort_by_key(|hole| std::cmp::Reverse((hole.until, hole.from)));
@@ -181,6 +186,8 @@ fn told_holes(place: &PlaceClaim, holes: &[Gap], since: EventTime, proven: Optio
         let Gap { from, until, reason } = hole;
         if is_covered(hole) {
             format!("covered by KMS's later answer from {from} until {until}: {reason}")
+        } else if *until >= now {
+            format!("not claimed since {from}: {reason}")
         } else {
             format!("not claimed from {from} until {until}: {reason}")
         }
