@@ -207,27 +207,8 @@ pub(crate) struct ReconcileArgs {
     /// What is printed.
     #[arg(long, short, value_enum, default_value = "table")]
     pub(crate) output: TableOrJson,
-    /// Ask the instance at this http:// or https:// URL; by default the configured one.
-    #[arg(long, value_name = "URL", help_heading = "Who is asked")]
-    pub(crate) url: Option<String>,
-    /// Take the token for the instance from this file; DORMOUSE_HTTP_TOKEN, if set, goes before it.
-    #[arg(long, value_name = "FILE", help_heading = "Who is asked")]
-    pub(crate) token_file: Option<PathBuf>,
-    /// Send the token over plain http to another machine, where others on the way can read it.
-    #[arg(long, help_heading = "Who is asked")]
-    pub(crate) allow_plaintext_token: bool,
-}
-
-impl ReconcileArgs {
-    /// Which instance is asked.
-    pub(crate) fn instance(&self) -> WhereArgs {
-        WhereArgs {
-            url: self.url.clone(),
-            store: None,
-            token_file: self.token_file.clone(),
-            allow_plaintext_token: self.allow_plaintext_token,
-        }
-    }
+    #[command(flatten)]
+    pub(crate) place: WhereArgs,
 }
 
 #[derive(Debug, Args)]

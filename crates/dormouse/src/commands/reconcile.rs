@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use crate::ask;
 use crate::cli::{Cli, ReconcileArgs, TableOrJson};
+use crate::exit::Usage;
 use crate::show::{self, Screen};
 
 /// Some of what was due is not answered.
@@ -18,7 +19,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Asks for a pass, shows how far it is, and says what it did.
 pub(crate) fn reconcile(args: &ReconcileArgs, cli: &Cli, screen: Screen) -> anyhow::Result<ExitCode> {
-    let instance = ask::instance_of(cli, &args.instance())?;
+    if args.place.store.is_some() {
+        let advice = "--store: a file asks nobody; name the instance that does with --url";
+        return Err(Usage(advice.to_owned()).into());
+    }
+    let instance = ask::instance_of(cli, &args.place)?;
     let scope = Scope { accounts: args.account.clone(), regions: args.region.clone() };
     let pass = instance.start_reconcile(&scope)?;
     if args.no_wait {

@@ -111,6 +111,18 @@ fn name_of(subject: &str) -> &str {
     if subject.starts_with("arn:") { subject.rsplit('/').next().unwrap_or(subject) } else { subject }
 }
 
+/// Whether uses have to come back, too. No option in an option: in JSON both of its emptinesses are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Uses {
+    /// They need not.
+    Any,
+    /// None has.
+    Awaited,
+    /// The earliest that did is of this time.
+    Back(EventTime),
+}
+
 /// A span in which events may not have been delivered because somebody turned a switch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Switch {
@@ -120,8 +132,8 @@ pub struct Switch {
     after: EventTime,
     /// The earliest of those that came back.
     beat: Option<EventTime>,
-    /// Uses have to come back, too: the time of the earliest that did.
-    uses: Option<Option<EventTime>>,
+    /// Whether uses have to come back, too.
+    uses: Uses,
     /// The trail or rule.
     subject: Option<Box<str>>,
     /// Who did what, in words.
@@ -136,7 +148,7 @@ impl Switch {
             from: change.at,
             after: change.at,
             beat: None,
-            uses: hides.then_some(None),
+            uses: if hides { Uses::Awaited } else { Uses::Any },
             subject: change.subject.clone(),
             why: change.in_words().into(),
         }
@@ -150,8 +162,9 @@ impl Switch {
     /// When it was over; none while it is not.
     pub fn until(&self) -> Option<EventTime> {
         match self.uses {
-            None => self.beat,
-            Some(used) => Some(self.beat?.max(used?)),
+            Uses::Any => self.beat,
+            Uses::Awaited => None,
+            Uses::Back(used) => Some(self.beat?.max(used)),
         }
     }
 
@@ -168,7 +181,7 @@ impl Switch {
     }
 
     fn undo(&mut self, at: EventTime, beats: &Beats, settle: u32) {
-        (self.after, self.uses) = (self.after.max(at), None);
+        (self.after, self.uses) = (self.after.max(at), Uses::Any);
         self.beat = beats.first_from(self.after.plus(settle));
     }
 }
@@ -203,7 +216,7 @@ impl Switches {
             Effect::Nothing | Effect::Rule => {}
             Effect::Filter => {
                 let undone = |switch: &&mut Switch| {
-                    switch.uses.is_some() && switch.from <= change.at && is_same(switch.subject.as_deref())
+                    switch.uses != Uses::Any && switch.from <= change.at && is_same(switch.subject.as_deref())
                 };
                 self.0.iter_mut().filter(undone).for_each(|switch| switch.undo(change.at, beats, settle));
             }
@@ -243,10 +256,14 @@ impl Switches {
     /// Uses came back, the earliest and the latest of some at these times.
     pub(super) fn note_uses(&mut self, first: EventTime, last: EventTime, settle: u32) {
         for switch in &mut self.0 {
-            let (from, Some(used)) = (switch.after.plus(settle), &mut switch.uses) else { continue };
+            let from = switch.after.plus(settle);
             let at = if first >= from { first } else { last };
             if at >= from {
-                *used = Some(used.map_or(at, |known| known.min(at)));
+                switch.uses = match switch.uses {
+                    Uses::Any => Uses::Any,
+                    Uses::Awaited => Uses::Back(at),
+                    Uses::Back(known) => Uses::Back(known.min(at)),
+                };
             }
         }
     }
@@ -265,8 +282,9 @@ impl Switches {
         };
         next.after = next.after.max(oldest.after);
         next.uses = match (oldest.uses, next.uses) {
-            (Some(one), Some(other)) => Some(one.zip(other).map(|(one, other)| one.max(other))),
-            (one, other) => one.or(other),
+            (Uses::Any, one) | (one, Uses::Any) => one,
+            (Uses::Back(one), Uses::Back(other)) => Uses::Back(one.max(other)),
+            _ => Uses::Awaited,
         };
         (next.from, next.beat, next.why) = (oldest.from, beat, oldest.why);
     }
@@ -280,5 +298,33 @@ impl Switches {
                 until: if switch.until().is_some() { until } else { EventTime::from_seconds(u32::MAX) },
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_uses_have_to_come_back_for_survives_a_restart() {
+        let at = EventTime::from_seconds;
+        let change = PipeChange {
+            at: at(1_000),
+            event_id: "e".into(),
+            service: "cloudtrail.amazonaws.com".into(),
+            operation: "PutEventSelectors".into(),
+            principal: None,
+            subject: None,
+            error_code: None,
+            leaves_out: LeavesOut::Kms,
+        };
+        let mut switches = Switches(vec![Switch::new(&change, true)]);
+        switches.note_beat(at(2_000), 60);
+        assert_eq!(switches.0[0].until(), None);
+        let text = serde_json::to_string(&switches).unwrap();
+        let mut restored: Switches = serde_json::from_str(&text).unwrap();
+        assert_eq!(restored, switches);
+        restored.note_uses(at(3_000), at(3_000), 60);
+        assert_eq!(restored.0[0].until(), Some(at(3_000)));
     }
 }
