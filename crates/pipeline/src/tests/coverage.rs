@@ -300,8 +300,8 @@ async fn a_use_that_only_kms_knows_ends_the_claim_for_good() {
     house.beats(1..=95, &[]).await;
     assert_eq!(quarters(&house.coverage()), [(1, 95)]);
     // What waits in the quarantine may be that use: whether it was, is decided once.
-    house.submit(&[by_alias(10, quarter(30), "")]).await;
-    house.until("acknowledged", |diary| acked(diary).contains(&10)).await;
+    house.submit(&[by_alias(1_010, quarter(30), "")]).await;
+    house.until("acknowledged", |diary| acked(diary).contains(&1_010)).await;
     house.inventory.submit(vec![kms_says(quarter(30))]).await.unwrap();
     let kept = house.view.quarantine(0, 10).unwrap();
     house.control.quarantine(kept[0].id, QuarantineAction::Drop).await.unwrap();
