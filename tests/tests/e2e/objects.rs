@@ -233,6 +233,13 @@ async fn a_missing_permission_is_named_and_once_granted_works() {
     assert!(changes > 0, "the message was not kept in flight");
 }
 
+/// All keys but for their verdicts: that events arrive once more says something of what delivers them.
+fn what_is_known(ways: &Ways) -> Vec<Value> {
+    let mut keys = ways.keys();
+    keys.iter_mut().for_each(|key| drop(key["verdict"].take()));
+    keys
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_object_that_is_announced_again_changes_nothing() {
     let (ways, queue) = ways().await;
@@ -241,7 +248,7 @@ async fn an_object_that_is_announced_again_changes_nothing() {
     announce(&ways, &queue, &key("twice"));
     let mut running = ways.run();
     ways.drained(&mut running, &queue).await;
-    let (keys, counted) = (ways.keys(), ways.status()["records"].clone());
+    let (keys, counted) = (what_is_known(&ways), ways.status()["records"].clone());
     let again = key("twice");
     for message in [
         s3_notification(BUCKET, &again),
@@ -252,7 +259,7 @@ async fn an_object_that_is_announced_again_changes_nothing() {
     }
     ways.drained(&mut running, &queue).await;
     assert!(running.stop().await.success());
-    assert_eq!(ways.keys(), keys);
+    assert_eq!(what_is_known(&ways), keys);
     let counted_again = ways.status()["records"].clone();
     for kind in ["uses", "attempts", "changes"] {
         assert_eq!(counted_again[kind], counted[kind], "{kind}");
