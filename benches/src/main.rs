@@ -4,7 +4,7 @@
 //! their medians. A figure is printed with the ratio that the project aims for; where it is missed, the run still
 //! succeeds: a bench reports, tests judge.
 //!
-//! `dormouse-benches NAME…` runs only these: decode, replay, gunzip, drain, kinesis, objects, million, serve, inventory.
+//! `dormouse-benches NAME…` runs only these: decode, replay, gunzip, drain, kinesis, objects, million, serve, inventory, week.
 
 mod decode;
 mod drain;
@@ -23,8 +23,8 @@ use anyhow::bail;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const ALL: [&str; 9] =
-    ["decode", "replay", "gunzip", "drain", "kinesis", "objects", "million", "serve", "inventory"];
+const ALL: [&str; 10] =
+    ["decode", "replay", "gunzip", "drain", "kinesis", "objects", "million", "serve", "inventory", "week"];
 
 fn main() -> anyhow::Result<()> {
     let mut names: Vec<String> = std::env::args().skip(1).collect();
@@ -52,6 +52,7 @@ fn main() -> anyhow::Result<()> {
             "million" => million::bench()?,
             "serve" => serve::bench()?,
             "inventory" => inventory::bench()?,
+            "week" => inventory::week()?,
             other => bail!("there is no bench {other:?}; there are {}", ALL.join(", ")),
         }
     }
