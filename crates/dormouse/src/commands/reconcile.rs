@@ -4,7 +4,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use dormouse_inventory::{PassOutcome, PassReport, Scope};
-
 use tokio::time::sleep;
 
 use crate::ask;

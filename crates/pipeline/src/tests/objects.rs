@@ -411,14 +411,17 @@ async fn while_nothing_can_be_committed_reading_stands_still() {
     let submitted = annex.submitted(&[(1, announce(&["large"]))]);
     // Stands still: the same number over a second, in which an unhindered thread reads tens of megabytes.
     let mut before = 0;
-    let stood_still = loop {
-        sleep(Duration::from_secs(1)).await;
-        let now = read.load(Ordering::SeqCst);
-        if now > 0 && now == before {
-            break now;
+    let stands_still = async {
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            let now = read.load(Ordering::SeqCst);
+            if now > 0 && now == before {
+                break now;
+            }
+            before = now;
         }
-        before = now;
     };
+    let stood_still = timeout(Duration::from_secs(180), stands_still).await.expect("reading stands still");
     let record = used(0).1.len();
     assert!(stood_still < 150_000 * record, "{} records were read ahead", stood_still / record);
     annex.house.is_shut.store(false, Ordering::SeqCst);

@@ -180,9 +180,12 @@ async fn latest_begins_with_what_comes() {
     double.put_many(&arn, records(0, 100)).unwrap();
     // A start is known by whole seconds: what came before it is of an earlier one.
     let put = WallClock.now_seconds();
-    while WallClock.now_seconds() == put {
-        sleep(Duration::from_millis(10)).await;
-    }
+    let next_second = async {
+        while WallClock.now_seconds() == put {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), next_second).await.expect("a second passes");
     let pipeline = Pipeline::new();
     let running = Running::start(&double, options("dormouse", Start::Latest), &pipeline).await;
     running.until("reading", || running.stats.reads.get() > 4).await;
